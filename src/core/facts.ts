@@ -1,0 +1,30 @@
+// Everything that decide() may look at. Gathered once by pipeline/inspect; pure data.
+import type { Address } from './address.ts';
+import type { Envelope } from './envelope.ts';
+import type { KeyFormat, KeyLookup } from './key.ts';
+import type { Shape } from './shape.ts';
+
+/** A top-level header field, unfolded, encoded words decoded (RFC 2047), name in lower case. */
+export interface FactField {
+  readonly name: string;
+  readonly value: string;
+}
+
+export interface Facts {
+  readonly envelope: Envelope;
+  /** Size of the message in bytes. */
+  readonly size: number;
+  readonly shape: Shape;
+  readonly fields: readonly FactField[];
+  /** The one From address; undefined where the field is missing, repeated, a group or ambiguous. */
+  readonly from?: Address;
+  /** Address keys in To and Cc: whoever is not among them is a hidden recipient. */
+  readonly visible: ReadonlySet<string>;
+  /** Auto-Submitted other than `no` (RFC 3834 §5), multipart/report, or the null sender. */
+  readonly isAutomatic: boolean;
+  /** text/calendar with a METHOD, anywhere in the message (RFC 6047 §2.4). */
+  readonly isCalendar: boolean;
+  /** Look-ups made before deciding, so that decide() stays pure: by recipient `Address.key`. */
+  readonly encryptionKeys: ReadonlyMap<string, Readonly<Record<KeyFormat, KeyLookup>>>;
+  readonly signingKeys: Readonly<Record<KeyFormat, KeyLookup>>;
+}

@@ -1,0 +1,49 @@
+// What a stage reports when its last byte is out. Outcomes are values; only failures are exceptions.
+import type { KeyFormat } from './key.ts';
+import type { NonEmpty } from './non-empty.ts';
+
+/** One signature, judged on its own. `intact` and `trusted` are two results (RFC 8550 §3, §4). */
+export interface SignatureResult {
+  readonly format: KeyFormat;
+  readonly integrity: 'intact' | 'broken' | 'unchecked';
+  readonly trust: 'trusted' | 'untrusted' | 'unknown-key';
+  /** Address keys that the certificate or our key store binds to the signer. Never taken from the message's text. */
+  readonly signer: readonly string[];
+  readonly keyId?: string;
+  /** For log and marker: plain words, no library messages, no content. */
+  readonly reason?: string;
+  readonly signedAt?: Date;
+}
+
+/** Why nothing was decrypted. `no-recipient`, `malformed`, `password-only`, `unsupported` are visible in the structure;
+ *  `failed` is the one outcome once a private key was tried. */
+export type NotDecryptedReason =
+  'not-encrypted' | 'no-recipient' | 'password-only' | 'unsupported' | 'malformed' | 'failed';
+
+export type StageOutcome =
+  | { readonly kind: 'headers' }
+  | { readonly kind: 'signed'; readonly format: KeyFormat; readonly keyId: string }
+  | {
+      readonly kind: 'encrypted';
+      readonly format: KeyFormat;
+      readonly keyIds: NonEmpty<string>;
+      readonly signed?: boolean;
+    }
+  | {
+      readonly kind: 'decrypted';
+      readonly format: KeyFormat;
+      readonly keyId: string;
+      /** Ciphertext integrity: AES-CBC content of CMS has none (EFAIL). */
+      readonly authenticated: boolean;
+      readonly algorithm: string;
+      /** Signatures inside the same OpenPGP message; CMS signatures come from a verify stage of their own. */
+      readonly signatures: readonly SignatureResult[];
+    }
+  | { readonly kind: 'not-decrypted'; readonly reason: NotDecryptedReason }
+  | {
+      readonly kind: 'verified';
+      readonly format: KeyFormat;
+      readonly form: 'detached' | 'opaque';
+      readonly signatures: NonEmpty<SignatureResult>;
+    }
+  | { readonly kind: 'not-verified'; readonly reason: 'not-signed' | 'malformed' | 'unsupported' };

@@ -1,0 +1,58 @@
+// The plan: what will happen to a message, as immutable data. decide() writes it, pipeline/run-copy executes it.
+import type { ErrorCode } from './errors.ts';
+import type { KeyFormat, KeyId } from './key.ts';
+import type { LegName } from './leg.ts';
+import type { Recipient } from './envelope.ts';
+import type { NonEmpty } from './non-empty.ts';
+
+/** One step of a copy, in the order in which the steps run. */
+export type Step =
+  /** Removes fields of the given class from the outer header section; which ones is tenant/exchange-headers' business. */
+  | { readonly kind: 'strip'; readonly direction: 'inbound' | 'outbound' }
+  | { readonly kind: 'sign'; readonly format: KeyFormat; readonly key: KeyId }
+  /** With `sign`, one OpenPGP message that is signed and encrypted (RFC 3156 §6.2). */
+  | {
+      readonly kind: 'encrypt';
+      readonly format: KeyFormat;
+      readonly keys: NonEmpty<KeyId>;
+      readonly sign?: KeyId;
+    }
+  /** Decrypts the top-level entity with keys of `owner`'s addresses only. */
+  | { readonly kind: 'decrypt'; readonly owner: NonEmpty<Recipient>; readonly onFailure: 'deliver-marked' }
+  /** Verifies the signatures that are there after decryption. */
+  | { readonly kind: 'verify'; readonly onInvalid: 'deliver-marked' | 'refuse' }
+  /** Writes the results of decrypt and verify into X-Postern-* fields of the outer header. */
+  | { readonly kind: 'mark' };
+
+/** One finished message for one recipient group over one leg. */
+export interface Copy {
+  readonly recipients: NonEmpty<Recipient>;
+  readonly steps: readonly Step[];
+  readonly leg: LegName;
+  /** SECURITY: a copy with `mustEncrypt` commits only with an `encrypted` outcome (pipeline/run-copy). */
+  readonly mustEncrypt: boolean;
+  /** The rule that decided, as the operator named it. */
+  readonly rule: string;
+}
+
+export interface Refusal {
+  readonly recipient: Recipient;
+  readonly rule: string;
+  readonly error: ErrorCode;
+  /** For people: names the rule and says what to do. Shown to proven senders only. */
+  readonly explanation: string;
+}
+
+/** One line of reasoning, for `policy explain`, the log and the track record. */
+export interface RuleTrace {
+  readonly recipient: string;
+  readonly rule: string;
+  readonly matched: boolean;
+  readonly because: string;
+}
+
+export interface Plan {
+  readonly copies: readonly Copy[];
+  readonly refusals: readonly Refusal[];
+  readonly trace: readonly RuleTrace[];
+}

@@ -1,0 +1,10 @@
+// What a message already is, by its structure. Labels are a hint; for CMS the parsed content type decides.
+
+export type CmsContent = 'enveloped' | 'auth-enveloped' | 'signed' | 'compressed' | 'other';
+
+export type Shape =
+  | { readonly kind: 'plain' }
+  | { readonly kind: 'encrypted'; readonly format: 'smime'; readonly cms: 'enveloped' | 'auth-enveloped' }
+  | { readonly kind: 'encrypted'; readonly format: 'pgp' }
+  | { readonly kind: 'signed'; readonly format: 'smime'; readonly form: 'detached' | 'opaque' }
+  | { readonly kind: 'signed'; readonly format: 'pgp'; readonly form: 'detached' };

@@ -1,0 +1,155 @@
+// The header section of a message or entity (RFC 5322 §2.2), as raw fields. One strict parser for evidence, policy and
+// output: what is ambiguous is refused here and never read leniently somewhere else. Bytes of a field are kept.
+import { isUtf8 } from 'node:buffer';
+import { type Chunks, concat } from '../core/bytes.ts';
+import { GatewayError } from '../core/errors.ts';
+
+/** One field. `raw` holds name, colon, value, foldings and the final CRLF exactly as received. */
+export interface HeaderField {
+  /** As written. Compare with `isNamed`. */
+  readonly name: string;
+  readonly raw: Buffer;
+}
+
+export interface HeaderSection {
+  readonly fields: readonly HeaderField[];
+}
+
+export interface HeaderLimits {
+  readonly maxHeaderBytes: number;
+  readonly maxHeaderLines: number;
+}
+
+const CR = 13;
+const LF = 10;
+const MAX_LINE_OCTETS = 998;
+const CRLF = Buffer.from('\r\n');
+
+/**
+ * Splits a message stream into its header section and its body. The blank line belongs to neither. A message without
+ * a blank line has an empty body. Throws GatewayError `header-malformed`.
+ */
+export async function readMessage(
+  message: Chunks,
+  limits: HeaderLimits,
+): Promise<{ header: HeaderSection; body: Chunks }> {
+  const iterator = message[Symbol.asyncIterator]();
+  let head: Buffer = Buffer.alloc(0);
+  for (;;) {
+    const next = await iterator.next();
+    const from = Math.max(0, head.length - 3);
+    if (!next.done) head = Buffer.concat([head, next.value]);
+    const end = head.subarray(0, 2).equals(CRLF) ? 0 : endOfHeader(head, from);
+    if (end !== undefined) {
+      const header = parseHeaderSection(head.subarray(0, end), limits);
+      return { header, body: concat(head.subarray(end + 2), rest(iterator)) };
+    }
+    if (head.length > limits.maxHeaderBytes) throw malformed('header section is too large');
+    if (next.done) return { header: parseHeaderSection(head, limits), body: concat() };
+  }
+}
+
+/** Parses a header section without its blank line. Throws GatewayError `header-malformed`. */
+export function parseHeaderSection(bytes: Uint8Array, limits: HeaderLimits): HeaderSection {
+  if (bytes.length > limits.maxHeaderBytes) throw malformed('header section is too large');
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const fields: HeaderField[] = [];
+  let lines = 0;
+  let start = 0;
+  for (let at = 0; at < buffer.length;) {
+    const end = endOfLine(buffer, at);
+    lines += 1;
+    if (lines > limits.maxHeaderLines) throw malformed('header section has too many lines');
+    const isContinued = buffer[end] === 0x20 || buffer[end] === 0x09;
+    if (!isContinued) {
+      fields.push(parseField(buffer.subarray(start, end)));
+      start = end;
+    }
+    at = end;
+  }
+  if (start < buffer.length) throw malformed('last field is not complete');
+  return { fields };
+}
+
+/** Whether a field has this name, letter case aside. */
+export function isNamed(field: HeaderField, name: string): boolean {
+  return field.name.length === name.length && field.name.toLowerCase() === name.toLowerCase();
+}
+
+export function fieldsNamed(section: HeaderSection, name: string): readonly HeaderField[] {
+  return section.fields.filter((field) => isNamed(field, name));
+}
+
+/** The value: unfolded (RFC 5322 §2.2.3), trimmed, bytes as latin1 unless they are valid UTF-8. Encoded words stay. */
+export function fieldValue(field: HeaderField): string {
+  const value = field.raw.subarray(field.raw.indexOf(0x3a) + 1);
+  const text = isUtf8(value) ? value.toString('utf8') : value.toString('latin1');
+  return text.replace(/\r\n(?=[ \t])/g, '').trim();
+}
+
+/** The value of a field that must be single. Throws GatewayError `header-malformed` where it is repeated. */
+export function singleValue(section: HeaderSection, name: string): string | undefined {
+  const found = fieldsNamed(section, name);
+  if (found.length > 1) throw malformed(`field ${name} is repeated`);
+  return found[0] && fieldValue(found[0]);
+}
+
+/** Makes a field. Throws GatewayError `header-malformed` for a name or value that would break the section. */
+export function makeField(name: string, value: string): HeaderField {
+  const raw = Buffer.from(`${name}: ${value}\r\n`, 'utf8');
+  return parseField(raw);
+}
+
+/** All fields, without the blank line. */
+export function writeHeaderSection(fields: readonly HeaderField[]): Buffer {
+  return Buffer.concat(fields.map((field) => field.raw));
+}
+
+function parseField(raw: Buffer): HeaderField {
+  const colon = raw.indexOf(0x3a);
+  if (colon < 1) throw malformed('a line has no field name');
+  for (let at = 0; at < colon; at += 1) {
+    const byte = raw[at] ?? 0;
+    if (byte < 0x21 || byte > 0x7e) throw malformed('a field name has a blank or a character outside ASCII');
+  }
+  for (let at = colon + 1; at < raw.length;) at = endOfLine(raw, at);
+  if (hasBlankContinuation(raw)) throw malformed('a folded line is empty');
+  return { name: raw.toString('latin1', 0, colon), raw };
+}
+
+/** Index after the CRLF of the line that starts at `at`. Refuses bare CR, bare LF, NUL and long lines. */
+function endOfLine(buffer: Buffer, at: number): number {
+  let index = at;
+  for (; index < buffer.length; index += 1) {
+    const byte = buffer[index];
+    if (byte === LF || byte === 0) throw malformed('a bare LF or NUL in the header section');
+    if (byte === CR) break;
+  }
+  if (index >= buffer.length) throw malformed('last line is not complete');
+  if (buffer[index + 1] !== LF) throw malformed('a bare CR in the header section');
+  if (index - at > MAX_LINE_OCTETS) throw malformed('a line is longer than 998 octets');
+  return index + 2;
+}
+
+/** A continuation of blanks only is obsolete folding (RFC 5322 §4.2): parsers disagree on where the header ends. */
+function hasBlankContinuation(raw: Buffer): boolean {
+  const text = raw.toString('latin1');
+  return /\r\n[ \t]+\r\n/.test(text);
+}
+
+function endOfHeader(head: Buffer, from: number): number | undefined {
+  const at = head.indexOf('\r\n\r\n', from);
+  return at < 0 ? undefined : at + 2;
+}
+
+async function* rest(iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  try {
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+function malformed(reason: string): GatewayError {
+  return new GatewayError('header-malformed', reason);
+}
