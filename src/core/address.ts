@@ -34,7 +34,8 @@ export function parseAddress(text: string): Address | undefined {
 
 /** A domain as lower-case A-labels, or undefined: no literal, no single label, no numeric last label, only LDH. */
 export function parseDomain(text: string): string | undefined {
-  if (text.length === 0 || DECEPTIVE.test(text)) return undefined;
+  // SECURITY: domainToASCII drops tabs and line ends without a word (test: addr-table).
+  if (text.length === 0 || DECEPTIVE.test(text) || /[\0- \x7f]/.test(text)) return undefined;
   const ascii = domainToASCII(text).toLowerCase();
   if (ascii.length === 0 || ascii.length > MAX_DOMAIN_OCTETS) return undefined;
   const isPlainAscii = /^[\x21-\x7e]+$/.test(text);

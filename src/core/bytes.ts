@@ -45,6 +45,21 @@ export function rangeOf(source: ByteSource, range: ByteRange): ByteSource {
   };
 }
 
+/** One source after the other, as one. */
+export function joinSources(first: ByteSource, second: ByteSource): ByteSource {
+  const size = first.size + second.size;
+  return {
+    size,
+    async *open(range) {
+      const start = range?.start ?? 0;
+      const end = Math.min(range?.end ?? size, size);
+      if (start < first.size) yield* first.open({ start, end: Math.min(end, first.size) });
+      if (end > first.size)
+        yield* second.open({ start: Math.max(0, start - first.size), end: end - first.size });
+    },
+  };
+}
+
 /** All bytes of a stream. Throws GatewayError `message-too-large` beyond `limitBytes`: never use it on content. */
 export async function collect(chunks: Chunks, limitBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
