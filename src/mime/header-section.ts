@@ -1,7 +1,7 @@
 // The header section of a message or entity (RFC 5322 §2.2), as raw fields. One strict parser for evidence, policy and
 // output: what is ambiguous is refused here and never read leniently somewhere else. Bytes of a field are kept.
 import { isUtf8 } from 'node:buffer';
-import { type Chunks, concat } from '../core/bytes.ts';
+import { type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 
 /** One field. `raw` holds name, colon, value, foldings and the final CRLF exactly as received. */
@@ -23,29 +23,29 @@ export interface HeaderLimits {
 const CR = 13;
 const LF = 10;
 const MAX_LINE_OCTETS = 998;
-const CRLF = Buffer.from('\r\n');
+
+export interface ReadMessage {
+  readonly header: HeaderSection;
+  /** May be left unread; its `return` closes the source. */
+  readonly body: Chunks;
+  /** Whether the blank line was there: a message may end with its header section. */
+  readonly hasBlankLine: boolean;
+}
 
 /**
  * Splits a message stream into its header section and its body. The blank line belongs to neither. A message without
- * a blank line has an empty body. Throws GatewayError `header-malformed`.
+ * a blank line has an empty body. Throws GatewayError `header-malformed`, the source then being closed.
  */
-export async function readMessage(
-  message: Chunks,
-  limits: HeaderLimits,
-): Promise<{ header: HeaderSection; body: Chunks }> {
+export async function readMessage(message: Chunks, limits: HeaderLimits): Promise<ReadMessage> {
   const iterator = message[Symbol.asyncIterator]();
-  let head: Buffer = Buffer.alloc(0);
-  for (;;) {
-    const next = await iterator.next();
-    const from = Math.max(0, head.length - 3);
-    if (!next.done) head = Buffer.concat([head, next.value]);
-    const end = head.subarray(0, 2).equals(CRLF) ? 0 : endOfHeader(head, from);
-    if (end !== undefined) {
-      const header = parseHeaderSection(head.subarray(0, end), limits);
-      return { header, body: concat(head.subarray(end + 2), rest(iterator)) };
-    }
-    if (head.length > limits.maxHeaderBytes) throw malformed('header section is too large');
-    if (next.done) return { header: parseHeaderSection(head, limits), body: concat() };
+  try {
+    const { head, end, isEnded } = await readHead(iterator, limits);
+    const header = parseHeaderSection(head.subarray(0, end), limits);
+    const hasBlankLine = end < head.length;
+    return { header, hasBlankLine, body: rest(head.subarray(end + 2), iterator, isEnded) };
+  } catch (error) {
+    await iterator.return?.();
+    throw error;
   }
 }
 
@@ -60,8 +60,7 @@ export function parseHeaderSection(bytes: Uint8Array, limits: HeaderLimits): Hea
     const end = endOfLine(buffer, at);
     lines += 1;
     if (lines > limits.maxHeaderLines) throw malformed('header section has too many lines');
-    const isContinued = buffer[end] === 0x20 || buffer[end] === 0x09;
-    if (!isContinued) {
+    if (!isBlank(buffer[end])) {
       fields.push(parseField(buffer.subarray(start, end)));
       start = end;
     }
@@ -84,7 +83,8 @@ export function fieldsNamed(section: HeaderSection, name: string): readonly Head
 export function fieldValue(field: HeaderField): string {
   const value = field.raw.subarray(field.raw.indexOf(0x3a) + 1);
   const text = isUtf8(value) ? value.toString('utf8') : value.toString('latin1');
-  return text.replace(/\r\n(?=[ \t])/g, '').trim();
+  // SECURITY: only blanks go: a no-break space around a value would make two readings (test: value-trim).
+  return text.replace(/\r\n(?=[ \t])/g, '').replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '');
 }
 
 /** The value of a field that must be single. Throws GatewayError `header-malformed` where it is repeated. */
@@ -112,7 +112,10 @@ function parseField(raw: Buffer): HeaderField {
     const byte = raw[at] ?? 0;
     if (byte < 0x21 || byte > 0x7e) throw malformed('a field name has a blank or a character outside ASCII');
   }
-  for (let at = colon + 1; at < raw.length;) at = endOfLine(raw, at);
+  // SECURITY: a value with a line break that is no folding would be a field of its own (test: make-field-injection).
+  for (let at = endOfLine(raw, 0); at < raw.length; at = endOfLine(raw, at)) {
+    if (!isBlank(raw[at])) throw malformed('a line break in a value is not a folding');
+  }
   if (hasBlankContinuation(raw)) throw malformed('a folded line is empty');
   return { name: raw.toString('latin1', 0, colon), raw };
 }
@@ -137,17 +140,64 @@ function hasBlankContinuation(raw: Buffer): boolean {
   return /\r\n[ \t]+\r\n/.test(text);
 }
 
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x09;
+}
+
+/** Reads up to the end of the header section; `end` is the index after its last line. */
+async function readHead(
+  iterator: AsyncIterator<Uint8Array>,
+  limits: HeaderLimits,
+): Promise<{ head: Buffer; end: number; isEnded: boolean }> {
+  let room = Buffer.alloc(0);
+  let size = 0;
+  for (;;) {
+    const next = await iterator.next();
+    if (next.done) return { head: room.subarray(0, size), end: size, isEnded: true };
+    const from = Math.max(0, size - 3);
+    room = append(room, size, next.value);
+    size += next.value.length;
+    const head = room.subarray(0, size);
+    const end = endOfHeader(head, from);
+    if (end !== undefined) return { head, end, isEnded: false };
+    if (size > limits.maxHeaderBytes) throw malformed('header section is too large');
+  }
+}
+
+/** `bytes` after the first `size` bytes of `room`, in a room that grows by doubling: a byte at a time stays linear. */
+function append(room: Buffer<ArrayBuffer>, size: number, bytes: Uint8Array): Buffer<ArrayBuffer> {
+  let grown = room;
+  if (size + bytes.length > room.length) {
+    grown = Buffer.allocUnsafe(Math.max(2 * room.length, size + bytes.length));
+    grown.set(room.subarray(0, size));
+  }
+  grown.set(bytes, size);
+  return grown;
+}
+
 function endOfHeader(head: Buffer, from: number): number | undefined {
+  if (head.length >= 2 && head[0] === CR && head[1] === LF) return 0;
   const at = head.indexOf('\r\n\r\n', from);
   return at < 0 ? undefined : at + 2;
 }
 
-async function* rest(iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  try {
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-  } finally {
+/** The body. Not a generator, since one that was never started would not close its source. */
+function rest(first: Uint8Array, iterator: AsyncIterator<Uint8Array>, isEnded: boolean): Chunks {
+  let pending: Uint8Array | undefined = first.length > 0 ? first : undefined;
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    if (pending !== undefined) {
+      const value = pending;
+      pending = undefined;
+      return { done: false, value };
+    }
+    return isEnded ? { done: true, value: undefined } : iterator.next();
+  };
+  const close = async (): Promise<IteratorResult<Uint8Array>> => {
+    pending = undefined;
     await iterator.return?.();
-  }
+    return { done: true, value: undefined };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next, return: close }) };
 }
 
 function malformed(reason: string): GatewayError {

@@ -1,0 +1,88 @@
+// The door: what passes here has CRLF line ends only, no NUL, and a header section that can be read in one way. What is
+// canonical already passes byte for byte. Hashes, proof and parsing come after it.
+import { type Chunks } from '../core/bytes.ts';
+import { GatewayError } from '../core/errors.ts';
+import { type HeaderLimits, readMessage, writeHeaderSection } from './header-section.ts';
+
+export type BareLineEnds = 'normalise' | 'refuse';
+
+export interface DoorOptions {
+  /** What to do with a bare CR or LF in the body. In the header section it is always refused. */
+  readonly bareLineEnds: BareLineEnds;
+  readonly limits: HeaderLimits;
+}
+
+const CR = 13;
+const LF = 10;
+const CRLF = Buffer.from('\r\n');
+
+/**
+ * A message in canonical form. Throws GatewayError `header-malformed` for a header section that is not strict or too
+ * large, `bare-line-end` for NUL and, where set, for a bare CR or LF in the body. Last line gets its CRLF.
+ */
+export async function* normaliseMessage(
+  message: Chunks,
+  options: DoorOptions,
+): AsyncGenerator<Uint8Array, void> {
+  const { header, body, hasBlankLine } = await readMessage(message, options.limits);
+  const head = writeHeaderSection(header.fields);
+  yield hasBlankLine ? Buffer.concat([head, CRLF]) : head;
+  yield* canonicalLines(body, options.bareLineEnds);
+}
+
+/**
+ * Text in canonical form: each bare CR or LF becomes CRLF (or throws), a last line without line end gets one. Throws
+ * GatewayError `bare-line-end` for NUL, always: programs disagree on what follows it.
+ */
+export async function* canonicalLines(
+  chunks: Chunks,
+  bareLineEnds: BareLineEnds,
+): AsyncGenerator<Uint8Array, void> {
+  let isCrPending = false;
+  let last = LF;
+  for await (const chunk of chunks) {
+    if (chunk.length === 0) continue;
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    if (bytes.includes(0)) throw bareLineEnd('a NUL');
+    let from = 0;
+    if (isCrPending) {
+      if (bytes[0] === LF) from = 1;
+      else if (bareLineEnds === 'refuse') throw bareLineEnd('a bare CR');
+      yield CRLF;
+      last = LF;
+    }
+    isCrPending = bytes.length > from && bytes[bytes.length - 1] === CR;
+    const until = bytes.length - (isCrPending ? 1 : 0);
+    if (until === from) continue;
+    last = bytes[until - 1] ?? LF;
+    yield* rewriteLines(bytes.subarray(from, until), bareLineEnds);
+  }
+  if (isCrPending && bareLineEnds === 'refuse') throw bareLineEnd('a bare CR');
+  if (isCrPending || last !== LF) yield CRLF;
+}
+
+/** Pieces of `bytes` with bare line ends replaced. `bytes` neither starts nor ends inside a CRLF. */
+function* rewriteLines(bytes: Buffer, bareLineEnds: BareLineEnds): Generator<Uint8Array, void> {
+  const pieces: Uint8Array[] = [];
+  let from = 0;
+  for (const at of bareLineEndsOf(bytes)) {
+    if (bareLineEnds === 'refuse') throw bareLineEnd(bytes[at] === CR ? 'a bare CR' : 'a bare LF');
+    pieces.push(bytes.subarray(from, at), CRLF);
+    from = at + 1;
+  }
+  yield from === 0 ? bytes : Buffer.concat([...pieces, bytes.subarray(from)]);
+}
+
+/** Indexes of bare CR and LF. A plain loop: searches for single bytes cost far more where lines are short. */
+function* bareLineEndsOf(bytes: Uint8Array): Generator<number, void> {
+  for (let at = 0; at < bytes.length; at += 1) {
+    while (at < bytes.length && (bytes[at] as number) > CR) at += 1;
+    const byte = bytes[at];
+    if (byte === CR && bytes[at + 1] === LF) at += 1;
+    else if (byte === CR || byte === LF) yield at;
+  }
+}
+
+function bareLineEnd(what: string): GatewayError {
+  return new GatewayError('bare-line-end', `the body holds ${what}`);
+}

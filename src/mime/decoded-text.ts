@@ -1,0 +1,15 @@
+// Encoded words in header text (RFC 2047), decoded for conditions and for people. Never used to rebuild a header.
+import libmime from 'libmime';
+
+/** Longest value that is decoded, in UTF-16 units; a longer one is returned as it is. */
+const MAX_LENGTH = 16_384;
+
+/** Text with its encoded words decoded. Never throws: what cannot be decoded stays as it is written. */
+export function decodeHeaderText(value: string): string {
+  if (!value.includes('=?') || value.length > MAX_LENGTH) return value;
+  try {
+    return libmime.decodeWords(value);
+  } catch {
+    return value;
+  }
+}
