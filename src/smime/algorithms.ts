@@ -1,0 +1,121 @@
+// Object identifiers of CMS and S/MIME, and what of them this gateway reads and writes (RFC 8551 §2, RFC 5652).
+
+export const ID = {
+  data: '1.2.840.113549.1.7.1',
+  signedData: '1.2.840.113549.1.7.2',
+  envelopedData: '1.2.840.113549.1.7.3',
+  compressedData: '1.2.840.113549.1.9.16.1.9',
+  authEnvelopedData: '1.2.840.113549.1.9.16.1.23',
+  contentType: '1.2.840.113549.1.9.3',
+  messageDigest: '1.2.840.113549.1.9.4',
+  signingTime: '1.2.840.113549.1.9.5',
+  smimeCapabilities: '1.2.840.113549.1.9.15',
+  rsaEncryption: '1.2.840.113549.1.1.1',
+  rsaOaep: '1.2.840.113549.1.1.7',
+  rsaPss: '1.2.840.113549.1.1.10',
+  mgf1: '1.2.840.113549.1.1.8',
+  pSpecified: '1.2.840.113549.1.1.9',
+  ecPublicKey: '1.2.840.10045.2.1',
+  ecdsaWithSha256: '1.2.840.10045.4.3.2',
+  sha256: '2.16.840.1.101.3.4.2.1',
+  aes128Cbc: '2.16.840.1.101.3.4.1.2',
+  aes256Cbc: '2.16.840.1.101.3.4.1.42',
+  aes128Gcm: '2.16.840.1.101.3.4.1.6',
+  aes256Gcm: '2.16.840.1.101.3.4.1.46',
+  aes256Wrap: '2.16.840.1.101.3.4.1.45',
+  ecdhSha256Kdf: '1.3.132.1.11.1',
+  ecdhSha384Kdf: '1.3.132.1.11.2',
+} as const;
+
+/** A content cipher as node:crypto names it. */
+export interface ContentCipher {
+  readonly name:
+    'aes-128-cbc' | 'aes-192-cbc' | 'aes-256-cbc' | 'aes-128-gcm' | 'aes-192-gcm' | 'aes-256-gcm';
+  readonly keyBytes: 16 | 24 | 32;
+}
+
+/** Ciphers of EnvelopedData: no integrity of their own. */
+export const cbcCiphers: ReadonlyMap<string, ContentCipher> = new Map([
+  [ID.aes128Cbc, { name: 'aes-128-cbc', keyBytes: 16 }],
+  ['2.16.840.1.101.3.4.1.22', { name: 'aes-192-cbc', keyBytes: 24 }],
+  [ID.aes256Cbc, { name: 'aes-256-cbc', keyBytes: 32 }],
+]);
+
+/** Ciphers of AuthEnvelopedData (RFC 5084). */
+export const gcmCiphers: ReadonlyMap<string, ContentCipher> = new Map([
+  [ID.aes128Gcm, { name: 'aes-128-gcm', keyBytes: 16 }],
+  ['2.16.840.1.101.3.4.1.26', { name: 'aes-192-gcm', keyBytes: 24 }],
+  [ID.aes256Gcm, { name: 'aes-256-gcm', keyBytes: 32 }],
+]);
+
+export type DigestName = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512';
+
+export const digests: ReadonlyMap<string, DigestName> = new Map([
+  ['1.2.840.113549.2.5', 'md5'],
+  ['1.3.14.3.2.26', 'sha1'],
+  ['2.16.840.1.101.3.4.2.4', 'sha224'],
+  [ID.sha256, 'sha256'],
+  ['2.16.840.1.101.3.4.2.2', 'sha384'],
+  ['2.16.840.1.101.3.4.2.3', 'sha512'],
+]);
+
+/** Digests for which two texts of one value can be made: a signature with them proves nothing any more. */
+export const brokenDigests: ReadonlySet<DigestName> = new Set<DigestName>(['md5', 'sha1']);
+
+export type SignatureScheme = 'rsa' | 'rsa-pss' | 'ecdsa' | 'eddsa';
+
+/** A signature algorithm. Without `digest`, the SignerInfo's digest algorithm counts (RFC 3370 §3.2). */
+export interface SignatureAlgorithm {
+  readonly scheme: SignatureScheme;
+  readonly digest?: DigestName;
+}
+
+export const signatureAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = new Map<
+  string,
+  SignatureAlgorithm
+>([
+  [ID.rsaEncryption, { scheme: 'rsa' }],
+  ['1.2.840.113549.1.1.4', { scheme: 'rsa', digest: 'md5' }],
+  ['1.2.840.113549.1.1.5', { scheme: 'rsa', digest: 'sha1' }],
+  ['1.2.840.113549.1.1.14', { scheme: 'rsa', digest: 'sha224' }],
+  ['1.2.840.113549.1.1.11', { scheme: 'rsa', digest: 'sha256' }],
+  ['1.2.840.113549.1.1.12', { scheme: 'rsa', digest: 'sha384' }],
+  ['1.2.840.113549.1.1.13', { scheme: 'rsa', digest: 'sha512' }],
+  [ID.rsaPss, { scheme: 'rsa-pss' }],
+  // QUIRK: older software names the key's type instead of a signature algorithm (test: signer table).
+  [ID.ecPublicKey, { scheme: 'ecdsa' }],
+  ['1.2.840.10045.4.1', { scheme: 'ecdsa', digest: 'sha1' }],
+  ['1.2.840.10045.4.3.1', { scheme: 'ecdsa', digest: 'sha224' }],
+  [ID.ecdsaWithSha256, { scheme: 'ecdsa', digest: 'sha256' }],
+  ['1.2.840.10045.4.3.3', { scheme: 'ecdsa', digest: 'sha384' }],
+  ['1.2.840.10045.4.3.4', { scheme: 'ecdsa', digest: 'sha512' }],
+  ['1.3.101.112', { scheme: 'eddsa' }],
+  ['1.3.101.113', { scheme: 'eddsa' }],
+]);
+
+/** Key agreement schemes with the hash of their X9.63 KDF (RFC 5753 §7.1.4): stdDH, then cofactorDH. */
+export const ecdhKdfs: ReadonlyMap<string, DigestName> = new Map<string, DigestName>([
+  ['1.3.133.16.840.63.0.2', 'sha1'],
+  ['1.3.132.1.11.0', 'sha224'],
+  [ID.ecdhSha256Kdf, 'sha256'],
+  [ID.ecdhSha384Kdf, 'sha384'],
+  ['1.3.132.1.11.3', 'sha512'],
+  // The curves read here have cofactor 1: both schemes give the same secret.
+  ['1.3.133.16.840.63.0.3', 'sha1'],
+  ['1.3.132.1.14.0', 'sha224'],
+  ['1.3.132.1.14.1', 'sha256'],
+  ['1.3.132.1.14.2', 'sha384'],
+  ['1.3.132.1.14.3', 'sha512'],
+]);
+
+export interface KeyWrap {
+  readonly name: 'aes128-wrap' | 'aes192-wrap' | 'aes256-wrap';
+  readonly keyBytes: 16 | 24 | 32;
+}
+
+/** AES key wrap (RFC 3565 §2.3). */
+export const keyWraps: ReadonlyMap<string, KeyWrap> = new Map<string, KeyWrap>([
+  ['2.16.840.1.101.3.4.1.5', { name: 'aes128-wrap', keyBytes: 16 }],
+  ['2.16.840.1.101.3.4.1.25', { name: 'aes192-wrap', keyBytes: 24 }],
+  [ID.aes256Wrap, { name: 'aes256-wrap', keyBytes: 32 }],
+]);

@@ -1,0 +1,161 @@
+// The certificate extensions that mail needs (RFC 5280 §4.2), parsed once. What is not known here and critical makes
+// a path invalid (chain.ts).
+import { GatewayError } from '../core/errors.ts';
+import {
+  bitsOf,
+  booleanOf,
+  countOf,
+  type DerNode,
+  fieldsOf,
+  listOf,
+  octetsOf,
+  oidOf,
+  parseDer,
+  TAG,
+} from './der.ts';
+import { type GeneralName, parseGeneralName, parseGeneralNames } from './general-name.ts';
+
+export type KeyUsage =
+  | 'digitalSignature'
+  | 'nonRepudiation'
+  | 'keyEncipherment'
+  | 'dataEncipherment'
+  | 'keyAgreement'
+  | 'keyCertSign'
+  | 'cRLSign'
+  | 'encipherOnly'
+  | 'decipherOnly';
+
+export interface NameConstraints {
+  readonly permitted: readonly GeneralName[];
+  readonly excluded: readonly GeneralName[];
+}
+
+export interface CertificateExtensions {
+  readonly subjectKeyId?: Buffer;
+  readonly authorityKeyId?: Buffer;
+  readonly keyUsage?: ReadonlySet<KeyUsage>;
+  readonly extendedKeyUsage?: readonly string[];
+  readonly names: readonly GeneralName[];
+  readonly isCa: boolean;
+  readonly pathLength?: number;
+  readonly nameConstraints?: NameConstraints;
+  /** OIDs of critical extensions that the path validation does not process. */
+  readonly unknownCritical: readonly string[];
+}
+
+const MAX_EXTENSIONS = 100;
+const MAX_CONSTRAINTS = 1_000;
+const KEY_USAGES: readonly KeyUsage[] = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+];
+const ID = {
+  subjectKeyIdentifier: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
+  certificatePolicies: '2.5.29.32',
+  authorityKeyIdentifier: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+} as const;
+const PROCESSED: ReadonlySet<string> = new Set([
+  ID.keyUsage,
+  ID.subjectAltName,
+  ID.basicConstraints,
+  ID.nameConstraints,
+  ID.extendedKeyUsage,
+  // Without an initial policy set and without policyConstraints any policy is acceptable (RFC 5280 §6.1.1 c).
+  ID.certificatePolicies,
+]);
+
+/** Reads the extensions of a certificate (undefined: version 1). Throws GatewayError `config-invalid`. */
+export function parseExtensions(node: DerNode | undefined): CertificateExtensions {
+  const found = new Map<string, DerNode>();
+  const unknownCritical: string[] = [];
+  const list = node ? listOf(node) : [];
+  if (list.length > MAX_EXTENSIONS) throw invalid('certificate has too many extensions');
+  for (const item of list) {
+    const fields = fieldsOf(item);
+    const id = oidOf(fields.take(TAG.oid));
+    const critical = fields.optional(TAG.boolean);
+    const value = octetsOf(fields.take(TAG.octetString));
+    fields.end();
+    // RFC 5280 §4.2: one instance of an extension. SECURITY: parsers differ on which one counts.
+    if (found.has(id)) throw invalid('certificate has an extension twice');
+    if (critical && booleanOf(critical) && !PROCESSED.has(id)) unknownCritical.push(id);
+    if (Object.values<string>(ID).includes(id)) found.set(id, parseDer(value));
+    else found.set(id, item);
+  }
+  return { ...readKnown(found), unknownCritical };
+}
+
+function readKnown(found: ReadonlyMap<string, DerNode>): Omit<CertificateExtensions, 'unknownCritical'> {
+  const read = <T>(id: string, parse: (node: DerNode) => T): T | undefined => {
+    const node = found.get(id);
+    return node && parse(node);
+  };
+  const subjectKeyId = read(ID.subjectKeyIdentifier, octetsOf);
+  const authorityKeyId = read(ID.authorityKeyIdentifier, (node) => fieldsOf(node).optional(0x80)?.content);
+  const keyUsage = read(ID.keyUsage, parseKeyUsage);
+  const extendedKeyUsage = read(ID.extendedKeyUsage, (node) => listOf(node).map(oidOf));
+  const nameConstraints = read(ID.nameConstraints, parseNameConstraints);
+  return {
+    ...(subjectKeyId && { subjectKeyId }),
+    ...(authorityKeyId && { authorityKeyId }),
+    ...(keyUsage && { keyUsage }),
+    ...(extendedKeyUsage && { extendedKeyUsage }),
+    ...(nameConstraints && { nameConstraints }),
+    names: read(ID.subjectAltName, parseGeneralNames) ?? [],
+    ...(read(ID.basicConstraints, parseBasicConstraints) ?? { isCa: false }),
+  };
+}
+
+function parseKeyUsage(node: DerNode): ReadonlySet<KeyUsage> {
+  const bits = bitsOf(node);
+  return new Set(KEY_USAGES.filter((_, index) => ((bits[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0));
+}
+
+function parseBasicConstraints(node: DerNode): { isCa: boolean; pathLength?: number } {
+  const fields = fieldsOf(node);
+  const flag = fields.optional(TAG.boolean);
+  const length = fields.optional(TAG.integer);
+  fields.end();
+  return { isCa: flag ? booleanOf(flag) : false, ...(length && { pathLength: countOf(length) }) };
+}
+
+function parseNameConstraints(node: DerNode): NameConstraints {
+  const fields = fieldsOf(node);
+  const permitted = fields.optional(0xa0);
+  const excluded = fields.optional(0xa1);
+  fields.end();
+  const count = (permitted?.children.length ?? 0) + (excluded?.children.length ?? 0);
+  if (count > MAX_CONSTRAINTS) throw invalid('certificate has too many name constraints');
+  return {
+    permitted: permitted ? listOf(permitted, 0xa0).map(parseSubtree) : [],
+    excluded: excluded ? listOf(excluded, 0xa1).map(parseSubtree) : [],
+  };
+}
+
+/** GeneralSubtree; minimum and maximum are not used in this profile (RFC 5280 §4.2.1.10). */
+function parseSubtree(node: DerNode): GeneralName {
+  const fields = fieldsOf(node);
+  const base = parseGeneralName(fields.any());
+  const minimum = fields.optional(0x80);
+  if ((minimum && countOf(minimum, 0x80) !== 0) || fields.optional(0x81))
+    throw invalid('name constraint with a minimum or maximum');
+  fields.end();
+  return base;
+}
+
+function invalid(reason: string): GatewayError {
+  return new GatewayError('config-invalid', reason);
+}

@@ -1,0 +1,58 @@
+// What a CMS object is, by its own content type (RFC 5652 §3). Labels such as smime-type and file names only say where to
+// look (test: detect table).
+import type { ByteSource, Chunks } from '../core/bytes.ts';
+import type { CmsContent } from '../core/shape.ts';
+import {
+  fieldsNamed,
+  fieldValue,
+  type HeaderLimits,
+  type HeaderSection,
+  readMessage,
+} from '../mime/header-section.ts';
+import { mimeShape } from '../mime/shape.ts';
+import { decodeTransfer } from '../mime/transfer-encoding.ts';
+import { ID } from './algorithms.ts';
+import { oid } from './ber-writer.ts';
+
+const HEAD_BYTES = 64;
+const CONTENT_TYPES: readonly (readonly [Buffer, CmsContent])[] = [
+  [oid(ID.envelopedData), 'enveloped'],
+  [oid(ID.authEnvelopedData), 'auth-enveloped'],
+  [oid(ID.signedData), 'signed'],
+  [oid(ID.compressedData), 'compressed'],
+];
+
+/** The content type from the first 64 bytes of a ContentInfo; undefined if they are not the head of one. */
+export function detectCms(head: Uint8Array): CmsContent | undefined {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
+  const first = bytes[1];
+  if (bytes[0] !== 0x30 || first === undefined || first > 0x88) return undefined;
+  const start = first > 0x80 ? 2 + (first & 0x7f) : 2;
+  const size = 2 + (bytes[start + 1] ?? 0);
+  if (bytes[start] !== 0x06 || size > 32 || bytes.length < start + size) return undefined;
+  const type = bytes.subarray(start, start + size);
+  return CONTENT_TYPES.find(([known]) => known.equals(type))?.[1] ?? 'other';
+}
+
+/** The content type of a message whose labels make it an S/MIME candidate; undefined for other messages. */
+export async function detectSmime(
+  message: ByteSource,
+  limits: HeaderLimits,
+): Promise<CmsContent | undefined> {
+  const { header, body } = await readMessage(message.open(), limits);
+  const isCandidate = mimeShape(header).kind === 'smime-opaque-candidate';
+  const head: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of isCandidate ? decodedBody(header, body) : body) {
+    head.push(chunk.subarray(0, HEAD_BYTES));
+    size += chunk.length;
+    if (!isCandidate || size >= HEAD_BYTES) break;
+  }
+  return isCandidate ? detectCms(Buffer.concat(head)) : undefined;
+}
+
+/** The body with its transfer encoding undone. */
+export function decodedBody(header: HeaderSection, body: Chunks): Chunks {
+  const [field] = fieldsNamed(header, 'Content-Transfer-Encoding');
+  return decodeTransfer(body, field && fieldValue(field));
+}

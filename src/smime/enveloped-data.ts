@@ -1,0 +1,263 @@
+// EnvelopedData (RFC 5652 §6) and AuthEnvelopedData (RFC 5083, RFC 5084) over streams: the content passes through in
+// pieces, in and out. What is inside the content is message.ts' business.
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { type Chunks, rechunk } from '../core/bytes.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
+import type { NotDecryptedReason } from '../core/outcome.ts';
+import { cbcCiphers, type ContentCipher, gcmCiphers, ID } from './algorithms.ts';
+import { BerError, BerReader } from './ber-reader.ts';
+import {
+  algorithmIdentifier,
+  element,
+  END_OF_CONTENTS,
+  indefinite,
+  integer,
+  octetPieces,
+  octetString,
+  oid,
+} from './ber-writer.ts';
+import type { Certificate } from './certificate.ts';
+import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import {
+  parseRecipientInfo,
+  type RecipientEntry,
+  recoverContentKey,
+  selectRecipient,
+  type SmimeDecryptionKey,
+  writeRecipientInfo,
+} from './recipient-info.ts';
+
+/** An envelope that names a key of ours. */
+export interface OpenedEnvelope {
+  readonly kind: 'opened';
+  readonly key: SmimeDecryptionKey;
+  /** The content cipher, as OpenSSL names it. */
+  readonly algorithm: string;
+  /** Whether the cipher protects the content's integrity; CBC does not (EFAIL). */
+  readonly isAuthenticated: boolean;
+  /** The content. Throws `ContentError` or `BerError` where it cannot be decrypted: then nothing of it may be used. */
+  readonly content: AsyncGenerator<Uint8Array, void>;
+}
+
+export interface RefusedEnvelope {
+  readonly kind: 'refused';
+  readonly reason: NotDecryptedReason;
+}
+
+/** The content did not decrypt. SECURITY: carries no detail: all failures behind a private key are one. */
+export class ContentError extends Error {
+  override readonly name = 'ContentError';
+}
+
+const CIPHER_BYTES = 65_536;
+const CBC_IV_BYTES = 16;
+const MIN_TAG_BYTES = 12;
+const MAX_TAG_BYTES = 16;
+const MAX_NONCE_BYTES = 64;
+const CONTENT = 0x80;
+
+/** Encrypts a content to all certificates: AES-256-CBC, as BER of indefinite length. */
+export async function* encryptContent(
+  content: Chunks,
+  certificates: NonEmpty<Certificate>,
+): AsyncGenerator<Uint8Array, void> {
+  const contentKey = randomBytes(32);
+  const iv = randomBytes(CBC_IV_BYTES);
+  const recipients = certificates.map((certificate) => writeRecipientInfo(certificate, contentKey));
+  // RFC 5652 §6.1: 0 where all recipients use key transport, else 2.
+  const version = recipients.every((info) => info[0] === TAG.sequence) ? 0 : 2;
+  yield Buffer.concat([
+    indefinite(TAG.sequence),
+    oid(ID.envelopedData),
+    indefinite(0xa0),
+    indefinite(TAG.sequence),
+    integer(version),
+    element(TAG.set, ...recipients),
+    indefinite(TAG.sequence),
+    oid(ID.data),
+    algorithmIdentifier(ID.aes256Cbc, octetString(iv)),
+    indefinite(CONTENT | 0x20),
+  ]);
+  yield* octetPieces(encipher(content, contentKey, iv));
+  yield Buffer.concat(Array.from({ length: 5 }, () => END_OF_CONTENTS));
+}
+
+/**
+ * Reads the head of an envelope and chooses the key. `open` gives the CMS bytes and may be called twice. Failures that
+ * the structure alone shows are a reason here; whatever happens after a private key was used comes out of `content`.
+ */
+export async function openEnvelope(
+  open: () => Chunks,
+  keys: readonly SmimeDecryptionKey[],
+  limits: { readonly maxRecipientInfos: number },
+): Promise<OpenedEnvelope | RefusedEnvelope> {
+  const reader = new BerReader(open());
+  let isHandedOn = false;
+  try {
+    const head = await readHead(reader, limits.maxRecipientInfos);
+    if (!head) return { kind: 'refused', reason: 'unsupported' };
+    const match = selectRecipient(head.recipients, keys);
+    if ('reason' in match) return { kind: 'refused', reason: match.reason };
+    const tail = head.isAuthenticated ? await readTag(open, head) : undefined;
+    const contentKey = recoverContentKey(match, head.cipher.keyBytes);
+    isHandedOn = true;
+    return {
+      kind: 'opened',
+      key: match.key,
+      algorithm: head.cipher.name,
+      isAuthenticated: head.isAuthenticated,
+      content: decipher(reader, head, contentKey, tail),
+    };
+  } catch (error) {
+    if (!isMalformed(error)) throw error;
+    return { kind: 'refused', reason: 'malformed' };
+  } finally {
+    if (!isHandedOn) await reader[Symbol.asyncDispose]();
+  }
+}
+
+/** Whether an error says that a CMS structure is malformed. */
+export function isMalformed(error: unknown): boolean {
+  return error instanceof BerError || (error instanceof GatewayError && error.code === 'config-invalid');
+}
+
+interface EnvelopeHead {
+  readonly isAuthenticated: boolean;
+  readonly recipients: readonly RecipientEntry[];
+  readonly cipher: ContentCipher;
+  readonly iv: Buffer;
+  readonly tagBytes: number;
+}
+
+interface EnvelopeTail {
+  readonly authenticatedAttributes: Buffer | undefined;
+  readonly tag: Buffer;
+}
+
+/** Reads up to the encrypted content; undefined for content types and ciphers that are not read. */
+async function readHead(reader: BerReader, maxRecipientInfos: number): Promise<EnvelopeHead | undefined> {
+  await reader.enter(TAG.sequence);
+  const contentType = oidOf(parseBer(await reader.element()));
+  const isAuthenticated = contentType === ID.authEnvelopedData;
+  if (!isAuthenticated && contentType !== ID.envelopedData) return undefined;
+  await reader.enter(0xa0);
+  await reader.enter(TAG.sequence);
+  countOf(parseBer(await reader.element()));
+  if (await reader.isNext(0xa0)) await reader.skip();
+  const recipients = await readRecipients(reader, maxRecipientInfos);
+  await reader.enter(TAG.sequence);
+  const innerType = oidOf(parseBer(await reader.element()));
+  const algorithm = fieldsOf(parseBer(await reader.element()));
+  const cipher = (isAuthenticated ? gcmCiphers : cbcCiphers).get(oidOf(algorithm.take(TAG.oid)));
+  const hasContent = (await reader.isNext(CONTENT)) || (await reader.isNext(CONTENT | 0x20));
+  // RFC 8551 §3.3: the content is data; another type inside would have no MIME header.
+  if (innerType !== ID.data || !cipher || !hasContent) return undefined;
+  const parameters = isAuthenticated
+    ? gcmParameters(algorithm.take(TAG.sequence))
+    : cbcParameters(algorithm.any());
+  return { isAuthenticated, recipients, cipher, ...parameters };
+}
+
+async function readRecipients(
+  reader: BerReader,
+  maxRecipientInfos: number,
+): Promise<readonly RecipientEntry[]> {
+  const recipients: RecipientEntry[] = [];
+  await reader.enter(TAG.set);
+  while (await reader.peek()) {
+    recipients.push(...parseRecipientInfo(await reader.element()));
+    if (recipients.length > maxRecipientInfos) throw new BerError('too many recipients');
+  }
+  await reader.leave();
+  return recipients;
+}
+
+function cbcParameters(node: DerNode): { iv: Buffer; tagBytes: number } {
+  const iv = octetsOf(node);
+  if (node.tag !== TAG.octetString || iv.length !== CBC_IV_BYTES)
+    throw new BerError('cipher parameters are malformed');
+  return { iv, tagBytes: 0 };
+}
+
+/** GCMParameters (RFC 5084 §3.2): nonce, and the length of the tag (default 12). */
+function gcmParameters(node: DerNode): { iv: Buffer; tagBytes: number } {
+  const fields = fieldsOf(node);
+  const iv = octetsOf(fields.take(TAG.octetString));
+  const length = fields.optional(TAG.integer);
+  const tagBytes = length ? countOf(length) : MIN_TAG_BYTES;
+  // SECURITY: shorter tags would make forgeries cheap.
+  if (
+    tagBytes < MIN_TAG_BYTES ||
+    tagBytes > MAX_TAG_BYTES ||
+    iv.length === 0 ||
+    iv.length > MAX_NONCE_BYTES
+  ) {
+    throw new BerError('cipher parameters are malformed');
+  }
+  return { iv, tagBytes };
+}
+
+/** The tag stands behind the content, but the attributes before it must be known first: a pass of its own. */
+async function readTag(open: () => Chunks, head: EnvelopeHead): Promise<EnvelopeTail> {
+  await using reader = new BerReader(open());
+  await readHead(reader, head.recipients.length);
+  await reader.skip();
+  await reader.leave();
+  const attributes = (await reader.isNext(0xa1)) ? await reader.element() : undefined;
+  const tag = octetsOf(parseBer(await reader.element()));
+  if (tag.length !== head.tagBytes)
+    throw new BerError('authentication tag has another length than announced');
+  // RFC 5083 §2.2: authenticated in their DER form, as a SET.
+  const authenticatedAttributes =
+    attributes && Buffer.concat([Buffer.from([TAG.set]), attributes.subarray(1)]);
+  await finish(reader, 0xa2);
+  return { authenticatedAttributes, tag };
+}
+
+async function* decipher(
+  reader: BerReader,
+  head: EnvelopeHead,
+  contentKey: Buffer,
+  tail: EnvelopeTail | undefined,
+): AsyncGenerator<Uint8Array, void> {
+  await using owned = reader;
+  const cipher = tail
+    ? gcmDecipher(head, contentKey, tail)
+    : createDecipheriv(head.cipher.name, contentKey, head.iv);
+  for await (const chunk of rechunk(owned.octets(CONTENT), CIPHER_BYTES)) yield cipher.update(chunk);
+  if (!tail) {
+    await owned.leave();
+    await finish(owned, 0xa1);
+  }
+  try {
+    yield cipher.final();
+  } catch {
+    throw new ContentError('content does not decrypt');
+  }
+}
+
+function gcmDecipher(
+  head: EnvelopeHead,
+  contentKey: Buffer,
+  tail: EnvelopeTail,
+): ReturnType<typeof createDecipheriv> {
+  const name = head.cipher.name as 'aes-256-gcm';
+  const cipher = createDecipheriv(name, contentKey, head.iv, { authTagLength: head.tagBytes });
+  if (tail.authenticatedAttributes) cipher.setAAD(tail.authenticatedAttributes);
+  cipher.setAuthTag(tail.tag);
+  return cipher;
+}
+
+/** Passes over unprotected attributes and closes the three containers around the content. */
+async function finish(reader: BerReader, attributes: number): Promise<void> {
+  if (await reader.isNext(attributes)) await reader.skip();
+  for (let level = 0; level < 3; level += 1) await reader.leave();
+  await reader.end();
+}
+
+async function* encipher(content: Chunks, contentKey: Buffer, iv: Buffer): AsyncGenerator<Uint8Array, void> {
+  const cipher = createCipheriv('aes-256-cbc', contentKey, iv);
+  for await (const chunk of rechunk(content, CIPHER_BYTES)) yield cipher.update(chunk);
+  yield cipher.final();
+}

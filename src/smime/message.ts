@@ -1,0 +1,222 @@
+// S/MIME messages (RFC 8551 §3): the MIME side of encryption and signatures. The CMS side is enveloped-data.ts and
+// signed-data.ts.
+import { createHash, type Hash } from 'node:crypto';
+import { type ByteSource, bytesSource, type Chunks, concat } from '../core/bytes.ts';
+import { type ErrorCode, GatewayError } from '../core/errors.ts';
+import type { Limits } from '../core/limits.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
+import type { StageOutcome } from '../core/outcome.ts';
+import { entityHeader, splitFields, unwrapMessage, wrapMessage } from '../mime/entity.ts';
+import {
+  type HeaderField,
+  type HeaderSection,
+  makeField,
+  readMessage,
+  writeHeaderSection,
+} from '../mime/header-section.ts';
+import { makeBoundary, makeContentType, writeMultipart } from '../mime/multipart-writer.ts';
+import { prepareEntity } from '../mime/prepare.ts';
+import { mimeShape } from '../mime/shape.ts';
+import { encodeBase64 } from '../mime/transfer-encoding.ts';
+import type { Certificate } from './certificate.ts';
+import type { TrustContext } from './chain.ts';
+import { decodedBody, detectSmime } from './detect.ts';
+import {
+  ContentError,
+  encryptContent,
+  isMalformed,
+  type OpenedEnvelope,
+  openEnvelope,
+} from './enveloped-data.ts';
+import type { SmimeDecryptionKey } from './recipient-info.ts';
+import { type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
+import { verifyDetached, verifyOpaque } from './signed-message.ts';
+
+export type { SmimeDecryptionKey, SmimeSigner };
+
+export interface SmimeOptions {
+  readonly limits: Limits;
+  /** Now. Signing needs it; verification takes its time from the trust context. */
+  readonly at?: Date;
+}
+
+export interface SigningOptions extends SmimeOptions {
+  readonly at: Date;
+}
+
+const MALFORMED_MAIL = new Set<ErrorCode>(['header-malformed', 'mime-malformed', 'bare-line-end']);
+
+/**
+ * Encrypts a message to all certificates: its Content-* fields move inside, the other fields stay byte for byte. Throws
+ * GatewayError `header-malformed`, and `encryption-required` for a certificate that cannot be encrypted to.
+ */
+export async function* encryptMessage(
+  message: Chunks,
+  certificates: NonEmpty<Certificate>,
+  options: SmimeOptions,
+): AsyncGenerator<Uint8Array, StageOutcome> {
+  const { header, body } = await readMessage(message, options.limits);
+  const { outer, content } = splitFields(header);
+  const entity = concat(entityHeader(content), body);
+  yield* wrapMessage(outer, envelopedFields(), encodeBase64(encryptContent(entity, certificates)));
+  const [first, ...others] = certificates;
+  return { kind: 'encrypted', format: 'smime', keyIds: [keyIdOf(first), ...others.map(keyIdOf)] };
+}
+
+/**
+ * Signs a message as multipart/signed, over an entity that survives transport (mime/prepare). Throws GatewayError
+ * `header-malformed`, `mime-malformed`, and `signing-key-missing` for a key that cannot sign.
+ */
+export async function* signMessage(
+  message: ByteSource,
+  signer: SmimeSigner,
+  options: SigningOptions,
+): AsyncGenerator<Uint8Array, StageOutcome> {
+  const { outer, entity } = await prepareEntity(message, options.limits);
+  const boundary = makeBoundary();
+  const contentType = makeContentType('multipart/signed', {
+    protocol: 'application/pkcs7-signature',
+    micalg: 'sha-256',
+    boundary,
+  });
+  const hash = createHash('sha256');
+  const signature = signaturePart(() => writeDetachedSignature(hash.digest(), signer, options.at));
+  yield* wrapMessage(
+    outer,
+    [contentType],
+    writeMultipart(boundary, [hashed(entity.open(), hash), signature]),
+  );
+  return { kind: 'signed', format: 'smime', keyId: keyIdOf(signer.certificate) };
+}
+
+/**
+ * Decrypts the top-level entity and rebuilds the message around it; of the inner header only Content-* fields come out.
+ * SECURITY: what is yielded may be used only after the outcome `decrypted`; once a private key was tried, every failure
+ * is `failed`, after the same work (test: one outcome).
+ */
+export async function* decryptMessage(
+  message: ByteSource,
+  keys: readonly SmimeDecryptionKey[],
+  options: SmimeOptions,
+): AsyncGenerator<Uint8Array, StageOutcome> {
+  const { limits } = options;
+  const cms = await detectSmime(message, limits);
+  if (cms !== 'enveloped' && cms !== 'auth-enveloped')
+    return { kind: 'not-decrypted', reason: 'not-encrypted' };
+  const envelope = await openEnvelope(() => cmsBytes(message, limits), keys, limits);
+  if (envelope.kind === 'refused') return { kind: 'not-decrypted', reason: envelope.reason };
+  return yield* release(await readHeader(message, limits), envelope, limits);
+}
+
+/**
+ * Verifies a signed message. Detached: yields nothing. Opaque: yields the message with the signature taken off, also
+ * where the signature is broken; it may be used only after the outcome `verified`. A signature that is broken is a
+ * result, never an exception.
+ */
+export async function* verifyMessage(
+  message: ByteSource,
+  trust: TrustContext,
+  options: SmimeOptions,
+): AsyncGenerator<Uint8Array, StageOutcome> {
+  const { limits } = options;
+  const header = await readHeader(message, limits);
+  const shape = mimeShape(header);
+  try {
+    if (shape.kind === 'multipart-signed')
+      return await verifyDetached(message, shape.protocol, trust, limits);
+    if ((await detectSmime(message, limits)) !== 'signed')
+      return { kind: 'not-verified', reason: 'not-signed' };
+    return yield* verifyOpaque(header, cmsBytes(message, limits), trust, limits);
+  } catch (error) {
+    if (!isMalformed(error) && !isMalformedMail(error)) throw error;
+    return { kind: 'not-verified', reason: 'malformed' };
+  }
+}
+
+function envelopedFields(): readonly HeaderField[] {
+  return [
+    makeField('Content-Type', 'application/pkcs7-mime; smime-type=enveloped-data;\r\n name="smime.p7m"'),
+    makeField('Content-Transfer-Encoding', 'base64'),
+    makeField('Content-Disposition', 'attachment; filename="smime.p7m"'),
+  ];
+}
+
+/** The second part of multipart/signed. `write` is called when the first part has passed. */
+async function* signaturePart(write: () => Buffer): AsyncGenerator<Uint8Array, void> {
+  const fields = [
+    makeField('Content-Type', 'application/pkcs7-signature; name="smime.p7s"'),
+    makeField('Content-Transfer-Encoding', 'base64'),
+    makeField('Content-Disposition', 'attachment; filename="smime.p7s"'),
+  ];
+  yield Buffer.concat([writeHeaderSection(fields), Buffer.from('\r\n')]);
+  yield* encodeBase64(bytesSource(write()).open());
+}
+
+async function* hashed(chunks: Chunks, hash: Hash): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+async function* cmsBytes(message: ByteSource, limits: Limits): AsyncGenerator<Uint8Array, void> {
+  const { header, body } = await readMessage(message.open(), limits);
+  yield* decodedBody(header, body);
+}
+
+async function* release(
+  outer: HeaderSection,
+  envelope: OpenedEnvelope,
+  limits: Limits,
+): AsyncGenerator<Uint8Array, StageOutcome> {
+  const { content, key, algorithm, isAuthenticated } = envelope;
+  try {
+    yield* unwrapMessage(outer, unclosed(content), limits);
+  } catch (error) {
+    if (!isContentError(error)) throw error;
+    await readToEnd(content);
+    return { kind: 'not-decrypted', reason: 'failed' };
+  } finally {
+    await content.return();
+  }
+  return {
+    kind: 'decrypted',
+    format: 'smime',
+    keyId: keyIdOf(key.certificate),
+    authenticated: isAuthenticated,
+    algorithm,
+    signatures: [],
+  };
+}
+
+/** A view that a reader cannot close, so that the rest can still be read. */
+function unclosed(content: AsyncGenerator<Uint8Array, void>): Chunks {
+  return { [Symbol.asyncIterator]: () => ({ next: () => content.next() }) };
+}
+
+/** SECURITY: a wrong key that shows early costs as much time as one that shows at the end (test: one outcome). */
+async function readToEnd(content: AsyncGenerator<Uint8Array, void>): Promise<void> {
+  try {
+    for await (const chunk of content) void chunk;
+  } catch (error) {
+    if (!isContentError(error)) throw error;
+  }
+}
+
+function isContentError(error: unknown): boolean {
+  return error instanceof ContentError || isMalformed(error) || isMalformedMail(error);
+}
+
+function isMalformedMail(error: unknown): boolean {
+  return error instanceof GatewayError && MALFORMED_MAIL.has(error.code);
+}
+
+async function readHeader(message: ByteSource, limits: Limits): Promise<HeaderSection> {
+  const { header, body } = await readMessage(message.open(), limits);
+  await body[Symbol.asyncIterator]().return?.();
+  return header;
+}
+
+function keyIdOf(certificate: Certificate): string {
+  return `smime:${certificate.fingerprint}`;
+}

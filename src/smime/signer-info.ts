@@ -1,0 +1,207 @@
+// One signer of a SignedData: parsing, and the judgement of its signature by RFC 5652 §5.4 and §5.6. Integrity and
+// trust are two answers.
+import { constants, verify } from 'node:crypto';
+import type { SignatureResult } from '../core/outcome.ts';
+import {
+  brokenDigests,
+  type DigestName,
+  digests,
+  signatureAlgorithms,
+  type SignatureScheme,
+} from './algorithms.ts';
+import type { Certificate } from './certificate.ts';
+import { type TrustContext, validateChain } from './chain.ts';
+import type { ContentDigests } from './content-digest.ts';
+import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { isNamedBy, parseRecipientId, type RecipientId } from './recipient-info.ts';
+import { readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
+
+export interface SignerInfo {
+  readonly id: RecipientId;
+  /** Undefined: a digest that this gateway does not know. */
+  readonly digest: DigestName | undefined;
+  /** The `[0]` as it stands. */
+  readonly signedAttributes: Buffer | undefined;
+  readonly algorithm: SignerAlgorithm | undefined;
+  readonly signature: Buffer;
+}
+
+/** The content that a signature claims to cover. */
+export interface SignedContent {
+  readonly contentType: string;
+  readonly digests: ContentDigests;
+  /** Content came inside the structure although it stands beside it. */
+  readonly hasSurplusContent: boolean;
+}
+
+interface SignerAlgorithm {
+  readonly scheme: SignatureScheme;
+  readonly digest: DigestName | undefined;
+  readonly saltBytes?: number;
+}
+
+const MIN_RSA_BITS = 1_024;
+const DEFAULT_SALT_BYTES = 20;
+
+/** Parses one SignerInfo. Throws GatewayError `config-invalid`. */
+export function parseSignerInfo(bytes: Uint8Array): SignerInfo {
+  const fields = fieldsOf(parseBer(bytes));
+  countOf(fields.take(TAG.integer));
+  const id = parseRecipientId(fields.any());
+  const digest = digests.get(oidOf(fieldsOf(fields.take(TAG.sequence)).take(TAG.oid)));
+  const attributes = fields.optional(0xa0);
+  const algorithm = fields.take(TAG.sequence);
+  const signature = octetsOf(fields.any());
+  fields.optional(0xa1);
+  fields.end();
+  return {
+    id,
+    digest,
+    signedAttributes: attributes?.raw,
+    algorithm: readAlgorithm(algorithm, digest),
+    signature,
+  };
+}
+
+/** Judges one signer. `certificates` came with the message; they help to find the signer and a path, never to trust. */
+export function judgeSigner(
+  signer: SignerInfo,
+  content: SignedContent,
+  certificates: readonly Certificate[],
+  trust: TrustContext,
+): SignatureResult {
+  const attributes = signer.signedAttributes && readSignedAttributes(signer.signedAttributes);
+  const read = typeof attributes === 'object' ? attributes : undefined;
+  const problem = contentProblem(signer, content, attributes) ?? strengthProblem(signer);
+  const candidates = [...certificates, ...trust.intermediates, ...trust.anchors].filter((one) =>
+    isNamed(one, signer),
+  );
+  const certificate = candidates.find((one) => read && isSignedBy(one, signer, read)) ?? candidates[0];
+  const signedAt = read?.signingTime && { signedAt: read.signingTime };
+  if (!certificate) {
+    const reason = problem ?? 'the certificate of the signer is not known';
+    const integrity = problem === undefined ? 'unchecked' : 'broken';
+    return { format: 'smime', integrity, trust: 'unknown-key', signer: [], reason, ...signedAt };
+  }
+  const chain = validateChain(certificate, certificates, trust, 'sign');
+  const broken = problem ?? (read && signatureProblem(certificate, signer, read));
+  const integrity =
+    signer.algorithm && broken === undefined ? 'intact' : broken === undefined ? 'unchecked' : 'broken';
+  const reason =
+    broken ?? (integrity === 'unchecked' ? UNKNOWN_ALGORITHM : chain.trusted ? undefined : chain.reason);
+  return {
+    format: 'smime',
+    integrity,
+    trust: chain.trusted ? 'trusted' : 'untrusted',
+    signer: certificate.addresses,
+    keyId: `smime:${certificate.fingerprint}`,
+    ...(reason !== undefined && { reason }),
+    ...signedAt,
+  };
+}
+
+const UNKNOWN_ALGORITHM = 'the signature algorithm is not supported';
+
+/** Why the signature cannot stand for this content, whoever made it. */
+function contentProblem(
+  signer: SignerInfo,
+  content: SignedContent,
+  attributes: SignedAttributes | string | undefined,
+): string | undefined {
+  // SECURITY: an embedded content beside the displayed one means that two texts claim one signature (test: econtent).
+  if (content.hasSurplusContent) return 'the signature brings a content of its own';
+  // SECURITY: without attributes the signature covers the content's bytes, and the signed attributes of any other mail
+  // are such bytes (test: sigattrs).
+  if (attributes === undefined) return 'the signature has no signed attributes';
+  if (typeof attributes === 'string') return attributes;
+  if (content.digests.isAttributeSet) return 'the content is a set of attributes';
+  if (attributes.contentType !== content.contentType) return 'the signature is for another type of content';
+  if (!signer.digest) return undefined;
+  const digest = content.digests.values.get(signer.digest);
+  if (!digest) return 'the digest algorithm is not announced';
+  return digest.equals(attributes.messageDigest) ? undefined : 'the content was changed after signing';
+}
+
+function strengthProblem({ digest, algorithm }: SignerInfo): string | undefined {
+  const weak = [digest, algorithm?.digest].find((name) => name && brokenDigests.has(name));
+  return weak && `the signature uses ${weak === 'md5' ? 'MD5' : 'SHA-1'}, which can be forged`;
+}
+
+function signatureProblem(
+  certificate: Certificate,
+  signer: SignerInfo,
+  attributes: SignedAttributes,
+): string | undefined {
+  if (!signer.digest || !signer.algorithm) return undefined;
+  const { modulusLength } = certificate.publicKey.asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined && modulusLength < MIN_RSA_BITS)
+    return 'the key of the signer is too short';
+  return isSignedBy(certificate, signer, attributes)
+    ? undefined
+    : 'the signature does not match the key of the signer';
+}
+
+function isNamed(certificate: Certificate, signer: SignerInfo): boolean {
+  try {
+    return isNamedBy(certificate, signer.id);
+  } catch {
+    return false;
+  }
+}
+
+function isSignedBy({ publicKey }: Certificate, signer: SignerInfo, { signed }: SignedAttributes): boolean {
+  const { algorithm, signature } = signer;
+  const type = publicKey.asymmetricKeyType;
+  if (!algorithm) return false;
+  try {
+    switch (algorithm.scheme) {
+      case 'rsa':
+        if (type !== 'rsa') return false;
+        return verify(
+          algorithm.digest,
+          signed,
+          { key: publicKey, padding: constants.RSA_PKCS1_PADDING },
+          signature,
+        );
+      case 'rsa-pss': {
+        if (type !== 'rsa' && type !== 'rsa-pss') return false;
+        const saltLength = algorithm.saltBytes ?? DEFAULT_SALT_BYTES;
+        const key = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength };
+        return verify(algorithm.digest, signed, key, signature);
+      }
+      case 'ecdsa':
+        return (
+          type === 'ec' && verify(algorithm.digest, signed, { key: publicKey, dsaEncoding: 'der' }, signature)
+        );
+      case 'eddsa':
+        return (type === 'ed25519' || type === 'ed448') && verify(null, signed, publicKey, signature);
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** Undefined for an algorithm, or parameters, that are not supported. */
+function readAlgorithm(node: DerNode, signerDigest: DigestName | undefined): SignerAlgorithm | undefined {
+  const known = signatureAlgorithms.get(oidOf(fieldsOf(node).take(TAG.oid)));
+  if (!known || signerDigest === undefined) return undefined;
+  if (known.scheme === 'rsa-pss') return readPss(node.children[1]);
+  if (known.scheme === 'eddsa') return { scheme: 'eddsa', digest: undefined };
+  return { scheme: known.scheme, digest: known.digest ?? signerDigest };
+}
+
+/** RSASSA-PSS-params (RFC 4055 §3.1). The mask has to use the same hash: node:crypto knows no other. */
+function readPss(parameters: DerNode | undefined): SignerAlgorithm | undefined {
+  if (parameters?.tag !== TAG.sequence) return undefined;
+  const fields = fieldsOf(parameters);
+  const hash = fields.optional(0xa0)?.children[0];
+  const mask = fields.optional(0xa1)?.children[0]?.children[1];
+  const salt = fields.optional(0xa2)?.children[0];
+  const digest = hash ? digestOf(hash) : 'sha1';
+  if (!digest || digest !== (mask ? digestOf(mask) : 'sha1')) return undefined;
+  return { scheme: 'rsa-pss', digest, saltBytes: salt ? countOf(salt) : DEFAULT_SALT_BYTES };
+}
+
+function digestOf(node: DerNode): DigestName | undefined {
+  return digests.get(oidOf(fieldsOf(node).take(TAG.oid)));
+}

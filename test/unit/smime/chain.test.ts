@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { test } from 'node:test';
+import type { Certificate, StrengthOptions } from '../../../src/smime/certificate.ts';
+import { validateChain } from '../../../src/smime/chain.ts';
+import {
+  altNames,
+  caExtension,
+  constraints,
+  element,
+  emailName,
+  extension,
+  makeCertificate,
+  name,
+  oid,
+  type RawIdentity,
+  type RawRequest,
+  sequence,
+} from '../../support/certificates.ts';
+
+const at = new Date('2026-06-01T00:00:00Z');
+const root = makeCertificate({ subject: name('Postern test root'), extensions: [caExtension()] });
+const person = altNames(emailName('user@contoso.example'));
+const usage = (bits: number): Buffer => extension('2.5.29.15', element(0x03, Buffer.of(0, bits)), true);
+const purposes = (id: string): Buffer => extension('2.5.29.37', sequence(oid(id)));
+const SERVER = '1.3.6.1.5.5.7.3.1';
+const UNKNOWN = extension('1.2.3.4.5', element(0x05), true);
+
+/** The verdict on root -> CA -> person, with changes to the CA and to the person. */
+function judge(ca: RawRequest, leaf: RawRequest, options?: StrengthOptions) {
+  const issuer = makeCertificate({
+    subject: name('Postern test CA'),
+    issuer: root,
+    extensions: [caExtension()],
+    ...ca,
+  });
+  const { certificate } = makeCertificate({ subject: name('User'), issuer, extensions: [person], ...leaf });
+  return verdict(certificate, [issuer.certificate], [root.certificate], options);
+}
+
+function verdict(
+  leaf: Certificate,
+  extra: readonly Certificate[],
+  anchors: readonly Certificate[],
+  options?: StrengthOptions,
+) {
+  const result = validateChain(leaf, extra, { anchors, intermediates: [], at }, 'sign', options);
+  return result.trusted ? result.chain.length : result.reason;
+}
+
+const cases: readonly (readonly [string, RawRequest, RawRequest, number | RegExp])[] = [
+  ['clean', {}, {}, 3],
+  ['purpose serverAuth', {}, { extensions: [person, purposes(SERVER)] }, /^extended key usage/],
+  ['key usage without signatures', {}, { extensions: [person, usage(0x20)] }, /^key usage/],
+  ['expired', {}, { notAfter: '250101000000Z' }, /^certificate expired/],
+  ['not yet valid', {}, { notBefore: '270101000000Z' }, /^certificate is not valid before/],
+  ['unknown critical extension', {}, { extensions: [person, UNKNOWN] }, /^critical extension 1\.2\.3\.4\.5/],
+  ['forged signature', {}, { isForged: true }, /^signature of a certificate is not by its issuer$/],
+  ['SHA-1', {}, { hash: 'sha1' }, /^signature algorithm of the certificate is too weak$/],
+  ['issuer is not a CA', { extensions: [person] }, {}, /^issuing certificate 1: not a CA/],
+  [
+    'issuer may not sign certificates',
+    { extensions: [caExtension(), usage(0x02)] },
+    {},
+    /^issuing certificate 1: key usage/,
+  ],
+  [
+    'issuer for servers only',
+    { extensions: [caExtension(), purposes(SERVER)] },
+    {},
+    /^issuing certificate 1: extended/,
+  ],
+  ['issuer expired', { notAfter: '250101000000Z' }, {}, /^issuing certificate 1: certificate expired/],
+  [
+    'issuer with an unknown critical extension',
+    { extensions: [caExtension(), UNKNOWN] },
+    {},
+    /^issuing certificate 1: crit/,
+  ],
+  ['issuer forged', { isForged: true }, {}, /^signature of a certificate/],
+  [
+    'constraint holds the domain',
+    { extensions: [caExtension(), constraints([emailName('contoso.example')])] },
+    {},
+    3,
+  ],
+  [
+    'constraint holds the mailbox',
+    { extensions: [caExtension(), constraints([emailName('user@contoso.example')])] },
+    {},
+    3,
+  ],
+  [
+    'constraint of another domain',
+    { extensions: [caExtension(), constraints([emailName('fabrikam.example')])] },
+    {},
+    /outside/,
+  ],
+  [
+    'constraint of sub-domains only',
+    { extensions: [caExtension(), constraints([emailName('.contoso.example')])] },
+    {},
+    /outside/,
+  ],
+  [
+    'excluded domain',
+    { extensions: [caExtension(), constraints([], [emailName('contoso.example')])] },
+    {},
+    /excluded/,
+  ],
+  [
+    'emailAddress beside subjectAltName is bound too',
+    { extensions: [caExtension(), constraints([emailName('contoso.example')])] },
+    { subject: name('User', 'ceo@fabrikam.example') },
+    /outside/,
+  ],
+  [
+    'an address that cannot be read is excluded',
+    { extensions: [caExtension(), constraints([], [emailName('fabrikam.example')])] },
+    { extensions: [altNames(emailName('a b@fabrikam.example'))] },
+    /excluded/,
+  ],
+];
+
+test('chain matrix', async (t) => {
+  for (const [title, ca, leaf, expected] of cases) {
+    await t.test(title, () => {
+      const result = judge(ca, leaf);
+      if (typeof expected === 'number') assert.equal(result, expected);
+      else assert.match(String(result), expected);
+    });
+  }
+  await t.test('legacy option takes SHA-1', () =>
+    assert.equal(judge({}, { hash: 'sha1' }, { isLegacyAllowed: true }), 3),
+  );
+  await t.test('RSA of 1,024 bits', () => {
+    const keys = generateKeyPairSync('rsa', { modulusLength: 1_024 });
+    assert.match(String(judge({}, { keys })), /^RSA key has 1024 bits/);
+    assert.match(String(judge({ keys }, {})), /^issuing certificate 1: RSA key has 1024 bits/);
+    assert.equal(judge({ keys }, {}, { isLegacyAllowed: true }), 3);
+  });
+});
+
+test('path length', () => {
+  const one = makeCertificate({ subject: name('one'), issuer: root, extensions: [caExtension(0)] });
+  const two = makeCertificate({ subject: name('two'), issuer: one, extensions: [caExtension()] });
+  const direct = makeCertificate({ subject: name('User'), issuer: one, extensions: [person] });
+  const tooFar = makeCertificate({ subject: name('User'), issuer: two, extensions: [person] });
+  const extra = [one.certificate, two.certificate];
+  assert.equal(verdict(direct.certificate, extra, [root.certificate]), 3);
+  assert.match(String(verdict(tooFar.certificate, extra, [root.certificate])), /path is longer/);
+});
+
+test('an untrusted root of the same name does not help', () => {
+  const other = makeCertificate({ subject: name('Postern test root'), extensions: [caExtension()] });
+  const leaf = makeCertificate({ subject: name('User'), issuer: other, extensions: [person] });
+  assert.match(
+    String(verdict(leaf.certificate, [other.certificate], [root.certificate])),
+    /not by its issuer/,
+  );
+  assert.equal(verdict(leaf.certificate, [], []), 'no path to a trusted root');
+  assert.equal(verdict(leaf.certificate, [other.certificate], [root.certificate, other.certificate]), 2);
+});
+
+test('a pinned self-signed certificate is its own anchor', () => {
+  const pinned = makeCertificate({ subject: name('Partner'), extensions: [person] });
+  assert.equal(verdict(pinned.certificate, [], [pinned.certificate]), 1);
+  assert.equal(
+    verdict(pinned.certificate, [pinned.certificate], [root.certificate]),
+    'no path to a trusted root',
+  );
+});
+
+test('a pinned person cannot issue certificates', () => {
+  const pinned = makeCertificate({ subject: name('Partner'), extensions: [person] });
+  const leaf = makeCertificate({ subject: name('User'), issuer: pinned, extensions: [person] });
+  assert.match(String(verdict(leaf.certificate, [], [pinned.certificate])), /not a CA/);
+});
+
+test('intermediates of the trust context and of the message both help', () => {
+  const ca = makeCertificate({ subject: name('CA'), issuer: root, extensions: [caExtension()] });
+  const leaf = makeCertificate({ subject: name('User'), issuer: ca, extensions: [person] });
+  const trust = { anchors: [root.certificate], intermediates: [ca.certificate], at };
+  assert.equal(validateChain(leaf.certificate, [], trust, 'encrypt').trusted, true);
+  assert.equal(verdict(leaf.certificate, [], [root.certificate]), 'no path to a trusted root');
+});
+
+test('of several issuers of one name the one that leads to a valid path is found', () => {
+  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const expired = makeCertificate({
+    subject: name('CA'),
+    issuer: root,
+    keys,
+    extensions: [caExtension()],
+    notAfter: '250101000000Z',
+  });
+  const current = makeCertificate({ subject: name('CA'), issuer: root, keys, extensions: [caExtension()] });
+  const leaf = makeCertificate({ subject: name('User'), issuer: current, extensions: [person] });
+  assert.equal(verdict(leaf.certificate, [expired.certificate, current.certificate], [root.certificate]), 3);
+});
+
+test('web of cross-signed CAs ends in bounded time', () => {
+  const subject = name('Web');
+  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const web: RawIdentity[] = [];
+  const first = makeCertificate({ subject, keys, extensions: [caExtension()] });
+  for (let index = 0; index < 40; index += 1)
+    web.push(makeCertificate({ subject, issuer: first, keys, extensions: [caExtension()] }));
+  const leaf = makeCertificate({ subject: name('User'), issuer: first, extensions: [person] });
+  const started = performance.now();
+  assert.equal(
+    verdict(
+      leaf.certificate,
+      web.map(({ certificate }) => certificate),
+      [root.certificate],
+    ),
+    'no path to a trusted root',
+  );
+  assert(performance.now() - started < 1_000);
+});
+
+test('constraint flood ends in a refusal', () => {
+  const many = Array.from({ length: 900 }, (_, index) => emailName(`d${index}.example`));
+  const names = altNames(...Array.from({ length: 900 }, () => emailName('user@d0.example')));
+  assert.match(
+    String(judge({ extensions: [caExtension(), constraints(many)] }, { extensions: [names] })),
+    /too many names/,
+  );
+});
