@@ -1,0 +1,51 @@
+// From verdicts per recipient to copies: recipients whose bytes are identical share one, and nobody who is hidden from
+// the others can be found in their ciphertext.
+import type { Recipient } from '../core/envelope.ts';
+import type { KeyId } from '../core/key.ts';
+import { formatLeg, type LegName } from '../core/leg.ts';
+import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
+import type { Copy, Step } from '../core/plan.ts';
+import type { KeyUse } from './treatment.ts';
+
+/** One recipient that gets the message, with what was decided for it. */
+export interface Sending {
+  readonly recipient: Recipient;
+  readonly leg: LegName;
+  readonly rule: string;
+  readonly sign?: KeyUse;
+  readonly encrypt?: KeyUse;
+}
+
+/** Groups in the order of the first recipient of each. `visible` holds the address keys of To and Cc. */
+export function groupCopies(sendings: readonly Sending[], visible: ReadonlySet<string>): readonly Copy[] {
+  const groups = Map.groupBy(sendings, (sending) => groupKey(sending, visible));
+  return [...groups.values()].flatMap((group) => (isNonEmpty(group) ? [copyFor(group)] : []));
+}
+
+function groupKey({ recipient, leg, rule, sign, encrypt }: Sending, visible: ReadonlySet<string>): string {
+  const { key } = recipient.address;
+  // SECURITY: key ids and the number of recipients show in a ciphertext, so a hidden recipient gets one of its own
+  // (test: bcc; RFC 9580 §5.1, RFC 5652 §6.2).
+  const apart = encrypt !== undefined && !visible.has(key) ? key : '';
+  return JSON.stringify([formatLeg(leg), rule, sign?.format, sign?.key, encrypt?.format, apart]);
+}
+
+function copyFor(group: NonEmpty<Sending>): Copy {
+  const [{ leg, rule, sign, encrypt }] = group;
+  const steps: Step[] = [{ kind: 'strip', direction: 'outbound' }];
+  const keys = uniqueKeys(group);
+  if (encrypt !== undefined && isNonEmpty(keys)) {
+    const isCombined = sign !== undefined && sign.format === 'pgp' && encrypt.format === 'pgp';
+    if (sign !== undefined && !isCombined) steps.push({ kind: 'sign', ...sign });
+    steps.push({ kind: 'encrypt', format: encrypt.format, keys, ...(isCombined && { sign: sign.key }) });
+  } else if (sign !== undefined) steps.push({ kind: 'sign', ...sign });
+  return { recipients: recipientsOf(group), steps, leg, mustEncrypt: encrypt !== undefined, rule };
+}
+
+function recipientsOf([first, ...others]: NonEmpty<Sending>): NonEmpty<Recipient> {
+  return [first.recipient, ...others.map((sending) => sending.recipient)];
+}
+
+function uniqueKeys(group: readonly Sending[]): readonly KeyId[] {
+  return [...new Set(group.flatMap((sending) => (sending.encrypt ? [sending.encrypt.key] : [])))];
+}

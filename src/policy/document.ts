@@ -1,0 +1,287 @@
+// What a policy file may hold, as a zod schema in the file's own names (snake_case). Checks that concern one object are
+// here; checks across objects are in check.ts. policies/schema.json is generated from this file.
+import { RE2JS } from 're2js';
+import { z } from 'zod';
+import { parseAddress, parseDomain } from '../core/address.ts';
+import { parseTenantId } from '../core/origin.ts';
+import { parsePattern } from './pattern.ts';
+
+const MAX_EXPRESSION_CHARACTERS = 512;
+
+/** Runs a check of an object also where single fields of it are wrong, so that all problems show at once. */
+const whole = { when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null };
+
+type Check = (value: string) => string | undefined;
+
+/** A non-empty text with a check that answers with what is wrong. */
+function text(check: Check = () => undefined): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .superRefine((value, context) => {
+      const message = value === '' ? undefined : check(value);
+      if (message !== undefined) context.addIssue({ code: 'custom', message });
+    });
+}
+
+const file = text((value) => (/[\0\r\n]/.test(value) ? 'a file name has no line ends' : undefined));
+const domain = text((value) =>
+  parseDomain(value) === undefined
+    ? 'is not a domain name; write it like contoso.example, without "*" or "@"'
+    : undefined,
+);
+// SECURITY: the message never repeats the value: it may be the password itself (test: password-not-echoed).
+const passwordReference = text((value) =>
+  /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/.test(value)
+    ? undefined
+    : 'a password is never written into the policy; write env:NAME or file:path',
+).describe('Where the password is read from: env:NAME or file:path');
+const addressOrDomain = text((value) =>
+  (value.includes('@') ? parseAddress(value) : parseDomain(value)) === undefined
+    ? 'is neither one address nor one domain; write user@contoso.example or contoso.example'
+    : undefined,
+).describe('One address or one domain');
+const pattern = text((value) =>
+  parsePattern(value) === undefined
+    ? 'is not a pattern; write user@remote.example, remote.example, *@remote.example or *.remote.example'
+    : undefined,
+);
+
+const leg = z
+  .strictObject({
+    host: domain.describe('Host that takes mail for this tenant, as Exchange Online names it'),
+    port: z.int().min(1).max(65535).default(25),
+    server_name: domain.optional().describe("Name in the server's certificate; default: host"),
+    certificate: file.describe('Client certificate with its chain, PEM'),
+    key: file.describe('Private key of the client certificate, PEM'),
+    password: passwordReference.optional(),
+    ca: file.optional().describe('CAs for the server; default: the roots of the system'),
+  })
+  .describe('How mail is delivered to the tenant');
+
+const tenant = z.strictObject({
+  id: text((value) =>
+    parseTenantId(value) === undefined
+      ? 'is not a tenant id; write the GUID of the Microsoft Entra tenant, without braces'
+      : undefined,
+  ).describe('GUID of the Microsoft Entra tenant'),
+  name: text(),
+  domains: z.array(domain).min(1).describe('All accepted domains, the initial one included'),
+  match_subdomains: z.boolean().default(false),
+  enabled: z.boolean().default(true),
+  leg,
+});
+
+const ownSmime = z
+  .strictObject({
+    certificate: file.optional(),
+    key: file.optional(),
+    pkcs12: file.optional(),
+    password: passwordReference.optional(),
+  })
+  .superRefine((value, context) => {
+    const isPair = value.certificate !== undefined && value.key !== undefined && value.pkcs12 === undefined;
+    const isContainer =
+      value.pkcs12 !== undefined && value.certificate === undefined && value.key === undefined;
+    if (!isPair && !isContainer) {
+      context.addIssue({ code: 'custom', message: 'name either certificate and key, or pkcs12 alone' });
+    }
+  }, whole);
+
+const ownKey = z
+  .strictObject({
+    for: addressOrDomain,
+    smime: ownSmime.optional(),
+    pgp: z.strictObject({ key: file, password: passwordReference.optional() }).optional(),
+  })
+  .superRefine(hasKey, whole);
+
+const partnerKey = z
+  .strictObject({
+    for: addressOrDomain,
+    smime: z.strictObject({ certificate: file }).optional(),
+    pgp: z.strictObject({ key: file }).optional(),
+  })
+  .superRefine(hasKey, whole);
+
+const header = z
+  .strictObject({
+    name: text((value) => (/^[\x21-\x39\x3b-\x7e]+$/.test(value) ? undefined : 'is not a header field name')),
+    equals: text().optional(),
+    contains: text().optional(),
+    matches: text(checkExpression).optional().describe('RE2 expression, found anywhere in the value'),
+    present: z.boolean().optional(),
+  })
+  .superRefine((value, context) => {
+    const given = [value.equals, value.contains, value.matches, value.present].filter(
+      (item) => item !== undefined,
+    );
+    if (given.length !== 1) {
+      context.addIssue({
+        code: 'custom',
+        message: 'write exactly one of equals, contains, matches, present beside name',
+      });
+    }
+  }, whole);
+
+const when = z
+  .strictObject({
+    sender: z.array(pattern).min(1).optional(),
+    recipient: z.array(pattern).min(1).optional(),
+    subject_tag: text().optional().describe('Text anywhere in the subject, letter case aside'),
+    header: header.optional(),
+    calendar: z.boolean().optional(),
+    automatic: z.boolean().optional(),
+    shape: z
+      .array(z.enum(['plain', 'signed', 'encrypted']))
+      .min(1)
+      .optional(),
+  })
+  .superRefine((value, context) => {
+    if (Object.values(value).every((item) => item === undefined)) {
+      context.addIssue({
+        code: 'custom',
+        message: 'at least one condition is needed; what holds for everybody else belongs to otherwise',
+      });
+    }
+  }, whole);
+
+const treatment = {
+  sign: z.enum(['none', 'smime', 'pgp', 'auto']).optional(),
+  encrypt: z.enum(['never', 'when-possible', 'required']).optional(),
+  formats: z
+    .array(z.enum(['smime', 'pgp']))
+    .min(1)
+    .optional()
+    .describe('Order of preference; default: the format of sign, else [smime, pgp]'),
+  fallback: z.enum(['refuse', 'plain']).optional().describe('What happens where no key is usable'),
+  refuse: text((value) =>
+    value.length <= 300 && /^[\x20-\x7e]+$/.test(value)
+      ? undefined
+      : 'must be one line of at most 300 ASCII characters: it becomes the SMTP reply',
+  )
+    .optional()
+    .describe('Refuses the message with this text'),
+  already_encrypted: z.enum(['pass', 'refuse']).optional().describe('Default: pass'),
+  calendar: z.literal('exempt').optional().describe('Exempts invitations from encrypt: required'),
+};
+
+const rule = z
+  .strictObject({
+    name: text((value) =>
+      /^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/.test(value) && value !== 'otherwise'
+        ? undefined
+        : 'is not a rule name; use up to 64 letters, digits, blanks, ".", "_", "-", and not "otherwise"',
+    ),
+    when,
+    ...treatment,
+  })
+  .superRefine(checkTreatment, whole);
+
+const otherwise = z.strictObject(treatment).superRefine(checkTreatment, whole);
+
+export const policyDocument = z.strictObject({
+  version: z.literal(1),
+  tenant,
+  keys: z
+    .strictObject({
+      own: z.array(ownKey).default([]),
+      partners: z.array(partnerKey).default([]),
+    })
+    .default({ own: [], partners: [] }),
+  trust: z.strictObject({ anchors: z.array(file).default([]) }).default({ anchors: [] }),
+  outbound: z.strictObject({
+    deliver: z.enum(['internet', 'smarthost']).default('internet'),
+    rules: z.array(rule).default([]),
+    otherwise,
+  }),
+  inbound: z
+    .strictObject({
+      decrypt: z.boolean().default(true),
+      verify: z.boolean().default(true),
+      on_decrypt_failure: z.literal('deliver-marked').default('deliver-marked'),
+      on_invalid_signature: z.enum(['deliver-marked', 'refuse']).default('deliver-marked'),
+      mark: z.boolean().default(true),
+    })
+    .prefault({}),
+});
+
+export type PolicyDocument = z.output<typeof policyDocument>;
+export type TreatmentDocument = z.output<typeof otherwise>;
+
+/** The JSON schema of a policy file (draft 2020-12), for editors and for policies/schema.json. */
+export function policyJsonSchema(): z.core.JSONSchema.BaseSchema {
+  return z.toJSONSchema(policyDocument, { io: 'input' });
+}
+
+type Context = z.core.$RefinementCtx;
+
+function hasKey(value: { smime?: unknown; pgp?: unknown }, context: Context): void {
+  if (value.smime === undefined && value.pgp === undefined) {
+    context.addIssue({ code: 'custom', message: 'name at least one of smime, pgp' });
+  }
+}
+
+function checkExpression(value: string): string | undefined {
+  if (value.length > MAX_EXPRESSION_CHARACTERS)
+    return `is longer than ${MAX_EXPRESSION_CHARACTERS} characters`;
+  try {
+    RE2JS.compile(value);
+    return undefined;
+  } catch {
+    return 'is not an RE2 expression (no look-around, no back references)';
+  }
+}
+
+type TreatmentFields = z.output<z.ZodObject<typeof treatment>>;
+
+/** The fields of a rule must say one thing, in words: nothing is inherited from elsewhere. */
+function checkTreatment(value: TreatmentFields, context: Context): void {
+  const report = (path: keyof TreatmentFields | undefined, message: string) =>
+    context.addIssue({ code: 'custom', message, path: path === undefined ? [] : [path] });
+  if (value.refuse !== undefined) {
+    for (const key of Object.keys(treatment) as (keyof TreatmentFields)[]) {
+      if (key !== 'refuse' && value[key] !== undefined)
+        report(key, 'has no meaning beside refuse; remove one of the two');
+    }
+    return;
+  }
+  if (value.sign === undefined)
+    report(undefined, 'key "sign" is missing; allowed: none, smime, pgp, auto (or write refuse)');
+  if (value.encrypt === undefined)
+    report(undefined, 'key "encrypt" is missing; allowed: never, when-possible, required (or write refuse)');
+  checkFallback(value, report);
+  const formats = Array.isArray(value.formats) ? value.formats : [];
+  if (new Set(formats).size !== formats.length) report('formats', 'names a format twice');
+  if (value.calendar !== undefined && value.encrypt !== 'required')
+    report('calendar', 'exempts from encrypt: required only; other rules leave invitations alone anyway');
+  // One message never carries S/MIME inside OpenPGP of ours, or the reverse.
+  const isForced = value.sign === 'smime' || value.sign === 'pgp';
+  if (isForced && value.encrypt !== 'never' && formats.some((format) => format !== value.sign))
+    report(
+      'formats',
+      `sign: ${value.sign} goes with formats: [${value.sign}]; write sign: auto for both formats`,
+    );
+}
+
+type Report = (path: keyof TreatmentFields | undefined, message: string) => void;
+
+function checkFallback(value: TreatmentFields, report: Report): void {
+  if (value.encrypt === 'required' && value.fallback === 'plain')
+    report(
+      'fallback',
+      'encrypt: required goes only with fallback: refuse; for plain write encrypt: when-possible',
+    );
+  if (value.encrypt === 'when-possible' && value.fallback === undefined)
+    report(
+      undefined,
+      'encrypt: when-possible sends in clear where no key is usable: say so with fallback: plain',
+    );
+  if (value.encrypt === 'when-possible' && value.fallback === 'refuse')
+    report(
+      'fallback',
+      'encrypt: when-possible goes only with fallback: plain; to refuse write encrypt: required',
+    );
+  if (value.encrypt === 'never' && value.fallback !== undefined)
+    report('fallback', 'has no meaning beside encrypt: never; remove it');
+}

@@ -1,0 +1,128 @@
+// The policy of one tenant as the gateway uses it: immutable, checked, canonical. What the YAML file may hold is in
+// document.ts; how the one becomes the other is in parse.ts.
+import type { RE2JS } from 're2js';
+import type { KeyFormat } from '../core/key.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
+import type { TenantId } from '../core/origin.ts';
+import type { Pattern } from './pattern.ts';
+
+/** A place in a policy file. Lines and columns count from 1. */
+export interface Position {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One error of a policy file, for the operator. Never holds the value of a password field. */
+export interface Problem extends Position {
+  readonly message: string;
+}
+
+export interface Policy {
+  readonly tenant: PolicyTenant;
+  readonly keys: { readonly own: readonly KeyEntry[]; readonly partners: readonly KeyEntry[] };
+  readonly trust: { readonly anchors: readonly FileEntry[] };
+  readonly outbound: OutboundPolicy;
+  readonly inbound: InboundPolicy;
+}
+
+/** Structurally a `Tenant` of tenant/registry, with the leg that leads to it. */
+export interface PolicyTenant {
+  readonly id: TenantId;
+  readonly name: string;
+  /** Accepted domains as lower-case A-labels, the initial domain included. */
+  readonly domains: NonEmpty<string>;
+  readonly matchSubDomains: boolean;
+  readonly isEnabled: boolean;
+  readonly leg: TenantLeg;
+}
+
+/** Where mail for the tenant goes, and which client certificate it shows. File names as written, not resolved. */
+export interface TenantLeg {
+  readonly host: string;
+  readonly port: number;
+  /** Name that the server's certificate must have. */
+  readonly serverName: string;
+  readonly certificate: string;
+  readonly key: string;
+  readonly password?: string;
+  /** Undefined: the system's roots. */
+  readonly ca?: string;
+  readonly position: Position;
+}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly position: Position;
+}
+
+/** A declared key. File names as written, not resolved; passwords are references, `env:NAME` or `file:path`. */
+export interface KeyEntry {
+  /** One address (`Address.text`) or one domain (lower-case A-label, without `@`). */
+  readonly match: string;
+  readonly smime?: {
+    readonly certificate?: string;
+    readonly key?: string;
+    readonly pkcs12?: string;
+    readonly password?: string;
+  };
+  readonly pgp?: { readonly key: string; readonly password?: string };
+  readonly position: Position;
+}
+
+export interface OutboundPolicy {
+  readonly deliver: 'internet' | 'smarthost';
+  readonly rules: readonly Rule[];
+  /** For recipients that no rule matches. */
+  readonly otherwise: Treatment;
+}
+
+export interface Rule {
+  readonly name: string;
+  readonly when: Conditions;
+  readonly treatment: Treatment;
+  readonly position: Position;
+}
+
+/** All conditions that are there must hold; at least one is there. */
+export interface Conditions {
+  readonly sender?: NonEmpty<Pattern>;
+  readonly recipient?: NonEmpty<Pattern>;
+  readonly subjectTag?: string;
+  readonly header?: HeaderCondition;
+  readonly isCalendar?: boolean;
+  readonly isAutomatic?: boolean;
+  readonly shape?: NonEmpty<'plain' | 'signed' | 'encrypted'>;
+}
+
+/** `name` is in lower case. `equals` and `contains` ignore letter case; `matches` is RE2 and finds anywhere. */
+export type HeaderCondition = { readonly name: string } & (
+  | { readonly kind: 'equals' | 'contains'; readonly value: string }
+  | { readonly kind: 'matches'; readonly expression: RE2JS }
+  | { readonly kind: 'present'; readonly isPresent: boolean }
+);
+
+export type SignMode = 'none' | 'auto' | KeyFormat;
+export type EncryptMode = 'never' | 'when-possible' | 'required';
+
+/** What happens to a recipient. Only `when-possible` and `never` can lead to an unencrypted copy. */
+export type Treatment =
+  | { readonly kind: 'refuse'; readonly text: string }
+  | {
+      readonly kind: 'protect';
+      readonly sign: SignMode;
+      readonly encrypt: EncryptMode;
+      /** Order of preference. */
+      readonly formats: NonEmpty<KeyFormat>;
+      readonly alreadyEncrypted: 'pass' | 'refuse';
+      /** Whether invitations are exempt from `required`. */
+      readonly isCalendarExempt: boolean;
+    };
+
+export interface InboundPolicy {
+  readonly decrypt: boolean;
+  readonly verify: boolean;
+  readonly onDecryptFailure: 'deliver-marked';
+  readonly onInvalidSignature: 'deliver-marked' | 'refuse';
+  readonly mark: boolean;
+}
