@@ -1,0 +1,61 @@
+// What was observed about the origin of a message: the peer, the envelope, and the header fields that Exchange Online
+// stamps. Lists keep every occurrence, since repetition is itself evidence. No verdicts here.
+import type { Address } from '../core/address.ts';
+import type { Envelope } from '../core/envelope.ts';
+import type { Peer } from '../core/peer.ts';
+import { parseContentType } from '../mime/content-type.ts';
+import { fieldsNamed, fieldValue, type HeaderField, type HeaderSection } from '../mime/header-section.ts';
+
+export interface Evidence {
+  readonly peer: Peer;
+  /** MAIL FROM; null is the null sender. */
+  readonly sender: Address | null;
+  /** Values of X-MS-Exchange-CrossTenant-Id. */
+  readonly tenantIds: readonly string[];
+  /** Values of X-OriginatorOrg. */
+  readonly organizations: readonly string[];
+  /** Values of X-MS-Exchange-CrossTenant-AuthAs and -FromEntityHeader. */
+  readonly authAs: readonly string[];
+  readonly entities: readonly string[];
+  /** Values of From and Sender. Resent-From is not gathered: it proves nothing. */
+  readonly from: readonly string[];
+  readonly senderFields: readonly string[];
+  /** Auto-Submitted other than `no` (RFC 3834 §5), or multipart/report. */
+  readonly isAutomatic: boolean;
+  readonly receivedCount: number;
+}
+
+/** Gathers the evidence of one transaction from the outer header section, before anything is changed. */
+export function gatherEvidence(peer: Peer, envelope: Envelope, header: HeaderSection): Evidence {
+  const stamped = (name: string) => fieldsNamed(header, name).map(stampedValue);
+  const written = (name: string) => fieldsNamed(header, name).map(fieldValue);
+  return {
+    peer,
+    sender: envelope.sender,
+    tenantIds: stamped('X-MS-Exchange-CrossTenant-Id'),
+    organizations: stamped('X-OriginatorOrg'),
+    authAs: stamped('X-MS-Exchange-CrossTenant-AuthAs'),
+    entities: stamped('X-MS-Exchange-CrossTenant-FromEntityHeader'),
+    from: written('From'),
+    senderFields: written('Sender'),
+    isAutomatic: isAutoSubmitted(written('Auto-Submitted')) || isReport(written('Content-Type')),
+    receivedCount: fieldsNamed(header, 'Received').length,
+  };
+}
+
+/**
+ * Unfolded, blanks and tabs at the ends removed. SECURITY: nothing else is trimmed, so a value with NBSP or another
+ * invisible character stays different from the one it imitates (test: stamped-nbsp).
+ */
+function stampedValue(field: HeaderField): string {
+  const value = field.raw.subarray(field.raw.indexOf(0x3a) + 1).toString('utf8');
+  return value.replace(/\r\n/g, '').replace(/^[ \t]+|[ \t]+$/g, '');
+}
+
+function isAutoSubmitted(values: readonly string[]): boolean {
+  return values.some((value) => (/^[a-z-]*/i.exec(value)?.[0] ?? '').toLowerCase() !== 'no');
+}
+
+function isReport(values: readonly string[]): boolean {
+  return values.some((value) => parseContentType(value).mediaType === 'multipart/report');
+}

@@ -1,0 +1,147 @@
+// The proof that a message originates from a hosted tenant: conditions C1, C2, C4 to C7, C10 and C11, each a function
+// of its own. Pure and total. The only place that makes a ProvenOrigin.
+import type { ErrorCode } from '../core/errors.ts';
+import { isNonEmpty } from '../core/non-empty.ts';
+import { attest, type MessageClass, type Origin, parseTenantId, type ProofFailure } from '../core/origin.ts';
+import type { Peer } from '../core/peer.ts';
+import { parseAddressList } from '../mime/address-list.ts';
+import type { Evidence } from './evidence.ts';
+import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
+
+const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export interface ProofSettings {
+  /** Names that Exchange Online shows in its client certificate, compared whole, letter case aside. */
+  readonly certificateNames: readonly string[];
+  /** Received fields from which on a message counts as looping. */
+  readonly maxReceived: number;
+}
+
+/**
+ * Judges one transaction. All failures are reported; the first one gives the answer to the sender, so those that tell a
+ * stranger least come first. SECURITY: nothing carries over from another message, connection or TLS session.
+ */
+export function prove(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
+  const identity = identify(tenants, evidence);
+  const failures = [
+    canRelay(evidence.peer, settings),
+    checkHops(evidence, settings),
+    ...('failure' in identity
+      ? [identity.failure]
+      : [
+          checkOrganization(tenants, identity.tenant, evidence),
+          checkClass(evidence),
+          checkSender(tenants, identity.tenant, evidence),
+          checkEnabled(identity.tenant),
+        ]),
+  ].filter((failure) => failure !== undefined);
+  if (isNonEmpty(failures)) return { kind: 'unproven', reasons: failures };
+  if ('failure' in identity) return { kind: 'unproven', reasons: [identity.failure] };
+  return attest(identity.tenant.id, classOf(evidence));
+}
+
+/** C1 and C2, all that is known at RCPT: whether this client may name a recipient that is not local. */
+export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | undefined {
+  if (!peer.tls) return failure('C1', 'tls-required', 'no TLS');
+  const { certificate } = peer.tls;
+  if (!certificate) return failure('C2', 'client-not-verified', 'no client certificate in this handshake');
+  // SECURITY: before the names, since anybody can write these names into a certificate of his own (test: T16).
+  if (!certificate.isVerified)
+    return failure(
+      'C2',
+      'client-not-verified',
+      certificate.verifyError ?? 'client certificate does not verify',
+    );
+  const { dnsNames, commonName } = certificate;
+  // RFC 6125 §6.4.4: the common name counts only where the SAN has no name.
+  const names = dnsNames.length > 0 ? dnsNames : commonName === undefined ? [] : [commonName];
+  const accepted = new Set(settings.certificateNames.map((name) => name.toLowerCase()));
+  return names.some((name) => accepted.has(name.toLowerCase()))
+    ? undefined
+    : failure('C2', 'client-not-verified', 'client certificate has none of the accepted names');
+}
+
+type Identity = { readonly tenant: Tenant } | { readonly failure: ProofFailure };
+
+/** C4: exactly one tenant id, plain, registered here. */
+function identify(tenants: TenantRegistry, { tenantIds }: Evidence): Identity {
+  const [id, ...others] = tenantIds;
+  if (id === undefined) return { failure: failure('C4', 'tenant-missing', 'no CrossTenant-Id') };
+  if (others.length > 0)
+    return { failure: failure('C4', 'tenant-conflicting', 'CrossTenant-Id is repeated') };
+  if (!GUID.test(id))
+    return { failure: failure('C4', 'tenant-conflicting', 'CrossTenant-Id is not a plain GUID') };
+  const parsed = parseTenantId(id);
+  const tenant = parsed && tenants.byId.get(parsed);
+  return tenant
+    ? { tenant }
+    : { failure: failure('C4', 'organization-not-authorized', 'tenant is not registered here') };
+}
+
+/** C5: exactly one organisation, a domain of the same tenant. */
+function checkOrganization(
+  tenants: TenantRegistry,
+  tenant: Tenant,
+  { organizations }: Evidence,
+): ProofFailure | undefined {
+  const [organization, ...others] = organizations;
+  const isOwn = organization !== undefined && tenantOfDomain(tenants, organization)?.id === tenant.id;
+  if (isOwn && others.length === 0) return undefined;
+  const reason = 'X-OriginatorOrg is missing, repeated or not a domain of the tenant';
+  return failure('C5', 'organization-not-authorized', reason);
+}
+
+/** C7: the pair that Exchange stamps on mail of its own mailboxes. */
+function checkClass({ authAs, entities }: Evidence): ProofFailure | undefined {
+  if (authAs.length !== 1 || entities.length !== 1)
+    return failure('C7', 'class-not-authorized', 'AuthAs or FromEntityHeader is missing or repeated');
+  return authAs[0] === 'Internal' && entities[0] === 'Hosted'
+    ? undefined
+    : failure('C7', 'class-not-authorized', 'AuthAs and FromEntityHeader are not Internal and Hosted');
+}
+
+/** C6: whoever the message names as its sender is in a domain of the tenant. */
+function checkSender(
+  tenants: TenantRegistry,
+  tenant: Tenant,
+  { from, senderFields, sender }: Evidence,
+): ProofFailure | undefined {
+  const isOwn = (domain: string) => tenantOfDomain(tenants, domain)?.id === tenant.id;
+  const areOwn = (value: string) => {
+    const list = parseAddressList(value);
+    const isPlain = list !== undefined && !list.hasGroup && list.mailboxes.length > 0;
+    return isPlain && list.mailboxes.every(({ address }) => isOwn(address.domain));
+  };
+  const [author, ...others] = from;
+  if (author === undefined || others.length > 0) return badSender('From is missing or repeated');
+  if (!areOwn(author)) return badSender('From is unreadable or names an address outside the tenant');
+  if (senderFields.length > 1) return badSender('Sender is repeated');
+  if (!senderFields.every(areOwn))
+    return badSender('Sender is unreadable or names an address outside the tenant');
+  return sender === null || isOwn(sender.domain) ? undefined : badSender('MAIL FROM is outside the tenant');
+}
+
+function badSender(reason: string): ProofFailure {
+  return failure('C6', 'sender-not-authorized', reason);
+}
+
+/** C10: RFC 5321 §6.3. */
+function checkHops({ receivedCount }: Evidence, { maxReceived }: ProofSettings): ProofFailure | undefined {
+  return receivedCount < maxReceived
+    ? undefined
+    : failure('C10', 'mail-loop', `${receivedCount} Received fields`);
+}
+
+/** C11, the last one: only the tenant itself learns that it is suspended. */
+function checkEnabled({ isEnabled }: Tenant): ProofFailure | undefined {
+  return isEnabled ? undefined : failure('C11', 'tenant-suspended', 'tenant is disabled');
+}
+
+/** Out-of-office replies, receipts and reports have the null sender; what they carry is not a user's message. */
+function classOf({ sender, isAutomatic }: Evidence): MessageClass {
+  return sender === null && isAutomatic ? 'system' : 'user';
+}
+
+function failure(condition: ProofFailure['condition'], error: ErrorCode, reason: string): ProofFailure {
+  return { condition, reason, error };
+}

@@ -1,0 +1,73 @@
+// The hosted tenants and their accepted domains. A domain belongs to one tenant at most, so the answer to "whose domain
+// is this" never depends on order.
+import { parseDomain } from '../core/address.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { TenantId } from '../core/origin.ts';
+
+export interface Tenant {
+  readonly id: TenantId;
+  readonly name: string;
+  /** Accepted domains, the initial one (`*.onmicrosoft.com`) included. */
+  readonly domains: readonly string[];
+  /** Whether sub-domains of the accepted domains count (MatchSubDomains of Exchange). */
+  readonly matchSubDomains: boolean;
+  readonly isEnabled: boolean;
+}
+
+export interface TenantRegistry {
+  readonly tenants: readonly Tenant[];
+  readonly byId: ReadonlyMap<TenantId, Tenant>;
+  /** Keys are lower-case A-labels. */
+  readonly byDomain: ReadonlyMap<string, Tenant>;
+}
+
+/** Checks and indexes the tenants. Throws GatewayError `config-invalid` for repeated ids and overlapping domains. */
+export function openRegistry(tenants: readonly Tenant[]): TenantRegistry {
+  const byId = new Map<TenantId, Tenant>();
+  const byDomain = new Map<string, Tenant>();
+  for (const tenant of tenants) {
+    if (byId.has(tenant.id)) throw invalid(`two tenants have the id ${tenant.id}`);
+    byId.set(tenant.id, tenant);
+    for (const written of tenant.domains) {
+      const domain = parseDomain(written);
+      if (domain === undefined) throw invalid(`tenant ${tenant.name}: ${written} is not a domain`);
+      const other = byDomain.get(domain);
+      if (other) throw invalid(`domain ${domain} is claimed by ${other.name} and by ${tenant.name}`);
+      byDomain.set(domain, tenant);
+    }
+  }
+  for (const [domain, tenant] of byDomain) refuseForeignParent(domain, tenant, byDomain);
+  return { tenants, byId, byDomain };
+}
+
+/** The tenant that accepts mail for a domain (any label form, any letter case). */
+export function tenantOfDomain(registry: TenantRegistry, domain: string): Tenant | undefined {
+  const canonical = parseDomain(domain);
+  if (canonical === undefined) return undefined;
+  const exact = registry.byDomain.get(canonical);
+  if (exact) return exact;
+  for (const parent of parentsOf(canonical)) {
+    const tenant = registry.byDomain.get(parent);
+    if (tenant?.matchSubDomains) return tenant;
+  }
+  return undefined;
+}
+
+function refuseForeignParent(domain: string, tenant: Tenant, byDomain: ReadonlyMap<string, Tenant>): void {
+  for (const parent of parentsOf(domain)) {
+    const other = byDomain.get(parent);
+    if (other && other !== tenant && other.matchSubDomains)
+      throw invalid(
+        `domain ${domain} of ${tenant.name} is a sub-domain of ${parent}, which ${other.name} claims`,
+      );
+  }
+}
+
+function parentsOf(domain: string): readonly string[] {
+  const labels = domain.split('.');
+  return labels.slice(1, -1).map((_, index) => labels.slice(index + 1).join('.'));
+}
+
+function invalid(reason: string): GatewayError {
+  return new GatewayError('config-invalid', reason);
+}

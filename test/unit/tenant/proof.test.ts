@@ -1,0 +1,467 @@
+// The proof of tenant, as a table over whole header sections: what EXO sends, and what somebody else makes up.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bytesSource } from '../../../src/core/bytes.ts';
+import type { Envelope } from '../../../src/core/envelope.ts';
+import { defaultLimits } from '../../../src/core/limits.ts';
+import type { Origin } from '../../../src/core/origin.ts';
+import type { Peer, PeerCertificate } from '../../../src/core/peer.ts';
+import { readMessage } from '../../../src/mime/header-section.ts';
+import { gatherEvidence } from '../../../src/tenant/evidence.ts';
+import { canRelay, type ProofSettings, prove } from '../../../src/tenant/proof.ts';
+import { openRegistry } from '../../../src/tenant/registry.ts';
+import { address, TENANT_A, TENANT_B } from '../../support/policy.ts';
+
+const TENANT_E = 'eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee';
+const CONSUMER = '84df9e7f-e9f6-40af-b435-aaaaaaaaaaaa';
+
+const tenantA = {
+  id: TENANT_A,
+  name: 'Contoso',
+  domains: ['contoso.example', 'contoso.onmicrosoft.example', 'bücher.example'],
+  matchSubDomains: false,
+  isEnabled: true,
+};
+const tenantB = {
+  id: TENANT_B,
+  name: 'Fabrikam',
+  domains: ['fabrikam.example'],
+  matchSubDomains: false,
+  isEnabled: true,
+};
+const registry = openRegistry([tenantA, tenantB]);
+const settings: ProofSettings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
+
+const exoCertificate: PeerCertificate = {
+  isVerified: true,
+  dnsNames: ['mail.protection.outlook.com'],
+  commonName: 'mail.protection.outlook.com',
+  fingerprint256: 'AA',
+  validFrom: new Date('2026-01-01'),
+  validTo: new Date('2027-01-01'),
+};
+
+function peerWith(certificate: PeerCertificate | undefined = exoCertificate): Peer {
+  return {
+    address: '40.92.0.1',
+    port: 25,
+    helo: 'am0pr00mb0000.outbound.protection.outlook.com',
+    tls: { protocol: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384', ...(certificate && { certificate }) },
+  };
+}
+
+const withoutTls: Peer = { address: '40.92.0.1', port: 25, helo: 'x.outbound.protection.outlook.com' };
+const withoutCertificate: Peer = {
+  address: '40.92.0.1',
+  port: 25,
+  helo: 'x.outbound.protection.outlook.com',
+  tls: { protocol: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384' },
+};
+
+/** The fields that EXO stamps on mail of a hosted mailbox of A, changed by the case. */
+const userFields: Readonly<Record<string, string>> = {
+  Received: 'from AM0PR00MB0000.eurprd00.prod.outlook.com by AM0PR00MB0000; Fri, 10 Jul 2026 08:15:30 +0000',
+  From: 'User <user@contoso.example>',
+  To: '<user@remote.example>',
+  'X-OriginatorOrg': 'contoso.example',
+  'X-MS-Exchange-CrossTenant-AuthAs': 'Internal',
+  'X-MS-Exchange-CrossTenant-FromEntityHeader': 'Hosted',
+  'X-MS-Exchange-CrossTenant-Id': TENANT_A,
+};
+
+type Changes = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+function message(changes: Changes = {}, more = '', body = 'text\r\n'): string {
+  const fields = Object.entries({ ...userFields, ...changes }).flatMap(([name, value]) =>
+    (typeof value === 'string' ? [value] : (value ?? [])).map((each) => `${name}: ${each}\r\n`),
+  );
+  return `${fields.join('')}${more}\r\n${body}`;
+}
+
+interface Case {
+  readonly name: string;
+  readonly text?: string;
+  readonly peer?: Peer;
+  /** MAIL FROM; null is the null sender. */
+  readonly sender?: string | null;
+  readonly tenants?: typeof registry;
+  /** `class` of A, or `condition error` of the first failure. */
+  readonly expect: string;
+}
+
+async function verdict({
+  text = message(),
+  peer = peerWith(),
+  sender,
+  tenants = registry,
+}: Case): Promise<Origin> {
+  const { header } = await readMessage(bytesSource(Buffer.from(text)).open(), defaultLimits);
+  const envelope: Envelope = {
+    id: 'test',
+    sender: sender === null ? null : address(sender ?? 'user@contoso.example'),
+    recipients: [{ address: address('user@remote.example') }],
+    smtpUtf8: true,
+    body: '8BITMIME',
+  };
+  return prove(tenants, gatherEvidence(peer, envelope, header), settings);
+}
+
+const id = 'X-MS-Exchange-CrossTenant-Id';
+const org = 'X-OriginatorOrg';
+const authAs = 'X-MS-Exchange-CrossTenant-AuthAs';
+const entity = 'X-MS-Exchange-CrossTenant-FromEntityHeader';
+const organization = 'C5 organization-not-authorized';
+const sender = 'C6 sender-not-authorized';
+const badClass = 'C7 class-not-authorized';
+const conflicting = 'C4 tenant-conflicting';
+
+const withId = (value: string | readonly string[]) => message({ [id]: value });
+const withFrom = (value: string | readonly string[]) => message({ From: value });
+
+const cases: readonly Case[] = [
+  { name: 'T1 mail of a user of A', expect: 'user' },
+  {
+    name: 'T2 header names in lower case, GUID in upper case',
+    text: message()
+      .replace(/^[\w-]+(?=:)/gm, (name) => name.toLowerCase())
+      .replace(TENANT_A, TENANT_A.toUpperCase()),
+    expect: 'user',
+  },
+  { name: 'T3 folded tenant id', text: withId(`\r\n ${TENANT_A}`), expect: 'user' },
+  { name: 'T4 tenant id in braces', text: withId(`{${TENANT_A}}`), expect: conflicting },
+  { name: 'T4 tenant id in quotes', text: withId(`"${TENANT_A}"`), expect: conflicting },
+  { name: 'T4 tenant id with a comment', text: withId(`${TENANT_A} (A)`), expect: conflicting },
+  { name: 'T4 tenant id with trailing text', text: withId(`${TENANT_A}; x=1`), expect: conflicting },
+  {
+    name: 'T4 tenant id as an encoded word',
+    text: withId(`=?us-ascii?q?${TENANT_A}?=`),
+    expect: conflicting,
+  },
+  { name: 'T4 tenant id with NBSP (stamped-nbsp)', text: withId(`\u00a0${TENANT_A}`), expect: conflicting },
+  {
+    name: 'T4 tenant id with a blank inside, by folding',
+    text: withId(TENANT_A.replace('-', '-\r\n ')),
+    expect: conflicting,
+  },
+  { name: 'T4 empty tenant id', text: withId(''), expect: conflicting },
+  { name: 'T5 two tenant ids, A then E', text: withId([TENANT_A, TENANT_E]), expect: conflicting },
+  { name: 'T5 two tenant ids, E then A', text: withId([TENANT_E, TENANT_A]), expect: conflicting },
+  { name: 'T5 the same tenant id twice', text: withId([TENANT_A, TENANT_A]), expect: conflicting },
+  {
+    name: "T7 E's real mail with From of A",
+    text: message({ [id]: TENANT_E, [org]: 'evil.onmicrosoft.example', From: 'finance@contoso.example' }),
+    expect: 'C4 organization-not-authorized',
+  },
+  {
+    name: 'T8 E forges the tenant id only',
+    text: message({ [org]: 'evil.onmicrosoft.example' }),
+    sender: 'x@evil.onmicrosoft.example',
+    expect: organization,
+  },
+  {
+    name: 'T9 E forges tenant id and organisation, From of E',
+    text: withFrom('x@evil.onmicrosoft.example'),
+    expect: sender,
+  },
+  {
+    name: 'T9 E forges tenant id, organisation, From and MAIL FROM: without C8 and C9 nothing tells it apart',
+    expect: 'user',
+  },
+  {
+    name: 'T11 tenant id in the body only',
+    text: message({ [id]: undefined }, '', `${id}: ${TENANT_A}\r\n`),
+    expect: 'C4 tenant-missing',
+  },
+  {
+    name: 'T12 tenant id only in an attached message',
+    text: message(
+      { [id]: undefined, 'Content-Type': 'multipart/mixed; boundary=b' },
+      '',
+      `--b\r\nContent-Type: message/rfc822\r\n\r\n${message()}\r\n--b--\r\n`,
+    ),
+    expect: 'C4 tenant-missing',
+  },
+  {
+    name: 'T12 foreign tenant id in an attached message',
+    text: message(
+      { 'Content-Type': 'multipart/mixed; boundary=b' },
+      '',
+      `--b\r\nContent-Type: message/rfc822\r\n\r\n${withId(TENANT_E)}\r\n--b--\r\n`,
+    ),
+    expect: 'user',
+  },
+  { name: 'T14 without STARTTLS', peer: withoutTls, expect: 'C1 tls-required' },
+  { name: 'T15 without client certificate', peer: withoutCertificate, expect: 'C2 client-not-verified' },
+  {
+    name: 'T16 rogue CA, identical subject and SAN',
+    peer: peerWith({ ...exoCertificate, isVerified: false, verifyError: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' }),
+    expect: 'C2 client-not-verified',
+  },
+  {
+    name: 'T18 expired certificate',
+    peer: peerWith({ ...exoCertificate, isVerified: false, verifyError: 'CERT_HAS_EXPIRED' }),
+    expect: 'C2 client-not-verified',
+  },
+  {
+    name: 'T24 report of A without tenant id: no evidence but what anybody can write',
+    text: message({
+      [id]: undefined,
+      From: 'postmaster@contoso.example',
+      'Content-Type': 'multipart/report; report-type=delivery-status; boundary=b',
+    }),
+    sender: null,
+    expect: 'C4 tenant-missing',
+  },
+  {
+    name: 'T27 out-of-office reply of A',
+    text: message({ 'Auto-Submitted': 'auto-generated' }),
+    sender: null,
+    expect: 'system',
+  },
+  {
+    name: 'T28 forwarded Internet mail',
+    text: message({ [authAs]: 'Anonymous', [entity]: 'Internet', From: 'user@isp.example' }),
+    sender: 'user@isp.example',
+    expect: badClass,
+  },
+  {
+    name: 'T29 forwarded Internet mail with rewritten MAIL FROM',
+    text: message({ [authAs]: 'Anonymous', [entity]: 'Internet', From: 'user@isp.example' }),
+    sender: 'bounces+SRS=ab=cd@contoso.example',
+    expect: badClass,
+  },
+  {
+    name: 'T30 hybrid mail',
+    text: message({ [authAs]: 'Anonymous', [entity]: 'HybridOnPrem' }),
+    expect: badClass,
+  },
+  {
+    name: 'T34 read receipt',
+    text: message({ 'Content-Type': 'multipart/report; report-type=disposition-notification; boundary=b' }),
+    sender: null,
+    expect: 'system',
+  },
+  {
+    name: "T42 From in A's second domain",
+    text: withFrom('user@contoso.onmicrosoft.example'),
+    expect: 'user',
+  },
+  {
+    name: 'T44 U-label in From, A-label in the organisation',
+    text: message({ From: 'Büro <büro@bücher.example>', [org]: 'xn--bcher-kva.example' }),
+    sender: 'büro@bücher.example',
+    expect: 'user',
+  },
+  {
+    name: 'T45 connector validation mail',
+    text: message({
+      From: 'O365ConnectorValidation@contoso.onmicrosoft.example',
+      [org]: 'contoso.onmicrosoft.example',
+    }),
+    sender: 'O365ConnectorValidation@contoso.onmicrosoft.example',
+    expect: 'user',
+  },
+  {
+    name: 'T48 tenant disabled',
+    tenants: openRegistry([{ ...tenantA, isEnabled: false }, tenantB]),
+    expect: 'C11 tenant-suspended',
+  },
+  {
+    name: 'T48 a stranger does not learn that the tenant is disabled',
+    text: message({ [org]: 'evil.onmicrosoft.example' }),
+    tenants: openRegistry([{ ...tenantA, isEnabled: false }, tenantB]),
+    expect: organization,
+  },
+  {
+    name: 'T54 Resent-From of A, From outside',
+    text: message({ From: 'user@isp.example', 'Resent-From': 'user@contoso.example' }),
+    expect: sender,
+  },
+
+  // C2: names are compared whole, and the common name only where the SAN has none.
+  {
+    name: 'C2 letter case of the name',
+    peer: peerWith({ ...exoCertificate, dnsNames: ['Mail.Protection.Outlook.COM'] }),
+    expect: 'user',
+  },
+  {
+    name: 'C2 one of several names',
+    peer: peerWith({ ...exoCertificate, dnsNames: ['x.example', 'mail.protection.outlook.com'] }),
+    expect: 'user',
+  },
+  {
+    name: 'C2 wildcard name',
+    peer: peerWith({ ...exoCertificate, dnsNames: ['*.protection.outlook.com'] }),
+    expect: 'C2 client-not-verified',
+  },
+  {
+    name: 'C2 name with a suffix',
+    peer: peerWith({ ...exoCertificate, dnsNames: ['mail.protection.outlook.com.evil.example'] }),
+    expect: 'C2 client-not-verified',
+  },
+  {
+    name: 'C2 accepted name in the common name only, another in the SAN',
+    peer: peerWith({ ...exoCertificate, dnsNames: ['evil.example'] }),
+    expect: 'C2 client-not-verified',
+  },
+  {
+    name: 'C2 common name without any SAN',
+    peer: peerWith({ ...exoCertificate, dnsNames: [] }),
+    expect: 'user',
+  },
+
+  // C4 and C5
+  {
+    name: 'C4 nil GUID',
+    text: withId('00000000-0000-0000-0000-000000000000'),
+    expect: 'C4 organization-not-authorized',
+  },
+  { name: 'C4 consumer tenant', text: withId(CONSUMER), expect: 'C4 organization-not-authorized' },
+  { name: 'C5 organisation missing', text: message({ [org]: undefined }), expect: organization },
+  {
+    name: 'C5 organisation twice, equal',
+    text: message({ [org]: ['contoso.example', 'contoso.example'] }),
+    expect: organization,
+  },
+  {
+    name: 'C5 organisation of another hosted tenant',
+    text: message({ [org]: 'fabrikam.example' }),
+    expect: organization,
+  },
+  {
+    name: 'C5 sub-domain without MatchSubDomains',
+    text: message({ [org]: 'a.contoso.example' }),
+    expect: organization,
+  },
+  {
+    name: 'C5 sub-domain with MatchSubDomains',
+    text: message({ [org]: 'a.contoso.example', From: 'user@b.contoso.example' }),
+    tenants: openRegistry([{ ...tenantA, matchSubDomains: true }, tenantB]),
+    expect: 'user',
+  },
+  { name: 'C5 letter case of the organisation', text: message({ [org]: 'Contoso.Example' }), expect: 'user' },
+
+  // C6
+  { name: 'C6 From missing', text: message({ From: undefined }), expect: sender },
+  { name: 'C6 From twice', text: withFrom(['user@contoso.example', 'user@contoso.example']), expect: sender },
+  { name: 'C6 From of another hosted tenant', text: withFrom('user@fabrikam.example'), expect: sender },
+  {
+    name: 'C6 two authors, one outside',
+    text: withFrom('a@contoso.example, b@evil.example'),
+    expect: sender,
+  },
+  {
+    name: 'C6 two authors of the tenant',
+    text: withFrom('a@contoso.example, b@contoso.example'),
+    expect: 'user',
+  },
+  {
+    name: 'C6 own address in the display name only',
+    text: withFrom('"finance@contoso.example" <x@evil.example>'),
+    expect: sender,
+  },
+  { name: 'C6 group', text: withFrom('all: a@contoso.example;'), expect: sender },
+  { name: 'C6 empty group', text: withFrom('undisclosed:;'), expect: sender },
+  { name: 'C6 From without an address', text: withFrom('user'), expect: sender },
+  {
+    name: 'C6 address glued by a comment',
+    text: withFrom('x@evil.example(c)@contoso.example'),
+    expect: sender,
+  },
+  {
+    name: 'C6 quoted local part with an at sign',
+    text: withFrom('"x@evil.example"@contoso.example'),
+    expect: 'user',
+  },
+  { name: 'C6 Sender of the tenant', text: message({ Sender: 'b@contoso.example' }), expect: 'user' },
+  { name: 'C6 Sender outside', text: message({ Sender: 'b@evil.example' }), expect: sender },
+  {
+    name: 'C6 Sender twice',
+    text: message({ Sender: ['b@contoso.example', 'b@contoso.example'] }),
+    expect: sender,
+  },
+  { name: 'C6 MAIL FROM outside', sender: 'x@evil.example', expect: sender },
+  { name: 'C6 MAIL FROM in the second domain', sender: 'x@contoso.onmicrosoft.example', expect: 'user' },
+  { name: 'C6 null sender, not automatic', sender: null, expect: 'user' },
+
+  // C7
+  { name: 'C7 AuthAs missing', text: message({ [authAs]: undefined }), expect: badClass },
+  { name: 'C7 AuthAs twice', text: message({ [authAs]: ['Internal', 'Internal'] }), expect: badClass },
+  { name: 'C7 Anonymous', text: message({ [authAs]: 'Anonymous' }), expect: badClass },
+  { name: 'C7 entity missing', text: message({ [entity]: undefined }), expect: badClass },
+  {
+    name: 'C7 entity twice, different',
+    text: message({ [entity]: ['Hosted', 'Internet'] }),
+    expect: badClass,
+  },
+
+  // Automatic: RFC 3834 §5
+  {
+    name: 'class: Auto-Submitted: no',
+    text: message({ 'Auto-Submitted': 'no' }),
+    sender: null,
+    expect: 'user',
+  },
+  {
+    name: 'class: Auto-Submitted: No ; x',
+    text: message({ 'Auto-Submitted': 'No ; x=y' }),
+    sender: null,
+    expect: 'user',
+  },
+  {
+    name: 'class: auto-replied with a sender',
+    text: message({ 'Auto-Submitted': 'auto-replied' }),
+    expect: 'user',
+  },
+
+  // C10
+  {
+    name: 'C10 24 hops',
+    text: message({ Received: Array.from({ length: 24 }, () => 'from a by b') }),
+    expect: 'user',
+  },
+  {
+    name: 'C10 25 hops',
+    text: message({ Received: Array.from({ length: 25 }, () => 'from a by b') }),
+    expect: 'C10 mail-loop',
+  },
+];
+
+for (const each of cases) {
+  test(each.name, async () => {
+    const origin = await verdict(each);
+    if (origin.kind === 'proven') {
+      assert.equal(origin.class, each.expect);
+      assert.equal(origin.tenant, TENANT_A);
+    } else {
+      const [{ condition, error }] = origin.reasons;
+      assert.equal(`${condition} ${error}`, each.expect);
+    }
+  });
+}
+
+test('T40 mail of B is proven for B, with the same client certificate', async () => {
+  const text = message({ [id]: TENANT_B, [org]: 'fabrikam.example', From: 'user@fabrikam.example' });
+  const origin = await verdict({ name: '', text, sender: 'user@fabrikam.example', expect: '' });
+  assert.ok(origin.kind === 'proven');
+  assert.equal(origin.tenant, TENANT_B);
+});
+
+test('every failing condition is in the reasons, the one for the reply first', async () => {
+  const text = message({ [org]: 'evil.example', [authAs]: undefined, From: 'x@evil.example' });
+  const origin = await verdict({ name: '', text, peer: withoutTls, expect: '' });
+  assert.ok(origin.kind === 'unproven');
+  assert.deepEqual(
+    origin.reasons.map(({ condition }) => condition),
+    ['C1', 'C5', 'C7', 'C6'],
+  );
+});
+
+test('T14, T15, T16 a relay recipient is refused at RCPT', () => {
+  const rogue = peerWith({ ...exoCertificate, isVerified: false });
+  assert.equal(canRelay(withoutTls, settings)?.error, 'tls-required');
+  assert.equal(canRelay(withoutCertificate, settings)?.error, 'client-not-verified');
+  assert.equal(canRelay(rogue, settings)?.error, 'client-not-verified');
+  assert.equal(canRelay(peerWith(), settings), undefined);
+  assert.equal(canRelay(peerWith(), { ...settings, certificateNames: [] })?.condition, 'C2');
+});
