@@ -1,0 +1,138 @@
+// From a domain or a fixed host to a TCP connection: MX, A and AAAA look-ups with mx-connect, over a resolver that can be
+// chosen, and never to an address inside unless that is allowed. TLS and SMTP are the client's business.
+import { Resolver } from 'node:dns/promises';
+import type { Socket } from 'node:net';
+import mxConnect from 'mx-connect';
+import { GatewayError } from '../core/errors.ts';
+import type { Reply } from '../core/reply.ts';
+
+/** A connected socket and whom it leads to. */
+export interface OpenSocket {
+  readonly socket: Socket;
+  /** Name of the host, for SNI, name check and records. */
+  readonly host: string;
+  readonly address: string;
+}
+
+/** Why there is no connection: `failed` will not get better by waiting. */
+export type NoRoute = { readonly status: 'deferred' | 'failed'; readonly reply: Reply };
+
+export interface RouteOptions {
+  readonly port: number;
+  /** Resolvers as `address` or `address:port`; empty: those of the system. */
+  readonly resolvers: readonly string[];
+  /** SECURITY: false keeps a published MX from leading to loopback, private and reserved addresses (test: mx-local). */
+  readonly allowPrivateAddresses: boolean;
+  readonly connectTimeoutMs: number;
+}
+
+/** Makes connections. `skip` holds addresses that were tried already. */
+export interface Route {
+  /** The mail exchangers of a domain (RFC 5321 §5.1), best first. */
+  toDomain(domain: string, skip: readonly string[], signal: AbortSignal): Promise<OpenSocket | NoRoute>;
+  /** One host by name or address, without MX look-up. */
+  toHost(host: string, skip: readonly string[], signal: AbortSignal): Promise<OpenSocket | NoRoute>;
+}
+
+const DNS_TIMEOUT_MS = 5_000;
+const DNS_TRIES = 2;
+
+/** Prepares routing. Throws GatewayError `config-invalid` for a resolver that is no address. */
+export function openRoute(options: RouteOptions): Route {
+  const resolve = openResolver(options.resolvers);
+  const connect = (target: string, isHost: boolean, skip: readonly string[], signal: AbortSignal) =>
+    withSignal(
+      mxConnect({
+        target,
+        port: options.port,
+        maxConnectTime: options.connectTimeoutMs,
+        ignoreMXHosts: skip,
+        ...(isHost ? { mx: [target] } : {}),
+        dnsOptions: {
+          blockLocalAddresses: !options.allowPrivateAddresses,
+          blockReservedNetworks: !options.allowPrivateAddresses,
+          ...(resolve ? { resolveRecords: resolve } : {}),
+        },
+      }),
+      signal,
+    );
+  return {
+    toDomain: (domain, skip, signal) => connect(domain, false, skip, signal),
+    toHost: (host, skip, signal) => connect(host, true, skip, signal),
+  };
+}
+
+/** Whether a result of `Route` is a connection. */
+export function isOpenSocket(result: OpenSocket | NoRoute): result is OpenSocket {
+  return 'socket' in result;
+}
+
+function openResolver(
+  servers: readonly string[],
+): ((domain: string, type: string) => Promise<unknown>) | undefined {
+  if (servers.length === 0) return undefined;
+  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES });
+  try {
+    resolver.setServers(servers);
+  } catch (cause) {
+    throw new GatewayError('config-invalid', 'a resolver is not written as address or address:port', {
+      cause,
+    });
+  }
+  return (domain, type) => resolver.resolve(domain, type);
+}
+
+/** mx-connect knows no signal: a connection that comes too late is closed. */
+async function withSignal(
+  connecting: ReturnType<typeof mxConnect>,
+  signal: AbortSignal,
+): Promise<OpenSocket | NoRoute> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(new Error('aborted'));
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    const { socket, hostname, host } = await Promise.race([connecting, aborted.promise]);
+    return { socket, host: hostname, address: host };
+  } catch (error) {
+    connecting.then(
+      ({ socket }) => socket.destroy(),
+      () => undefined,
+    );
+    return signal.aborted ? unreachable('delivery was stopped') : explain(error);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function explain(error: unknown): NoRoute {
+  const { code, category, temporary } = error as {
+    readonly code?: string;
+    readonly category?: string;
+    readonly temporary?: boolean;
+  };
+  if (code === 'ENULLMX') return failed(556, '5.1.10', 'Recipient domain does not take mail (null MX)');
+  if (code === 'InvalidIpAddress' && temporary !== true) {
+    return failed(550, '5.4.4', 'The mail exchangers of the domain have no public address');
+  }
+  if (category === 'dns' && temporary !== true)
+    return failed(550, '5.1.2', 'Recipient domain does not exist or has no mail exchanger');
+  if (category === 'dns') {
+    return {
+      status: 'deferred',
+      reply: { code: 451, enhanced: '4.4.3', text: 'Name look-up of the recipient domain failed' },
+    };
+  }
+  return unreachable(code === undefined ? 'no connection' : `no connection (${code})`);
+}
+
+function unreachable(why: string): NoRoute {
+  return {
+    status: 'deferred',
+    reply: { code: 451, enhanced: '4.4.1', text: `Mail exchanger is not reachable: ${why}` },
+  };
+}
+
+function failed(code: number, enhanced: string, text: string): NoRoute {
+  return { status: 'failed', reply: { code, enhanced, text } };
+}
