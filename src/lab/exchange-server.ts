@@ -1,0 +1,154 @@
+// Exchange Online as the server that the gateway delivers to: attribution of every recipient by the client certificate
+// of this very handshake, the header firewall, and one sink per tenant.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import {
+  type Attribution,
+  clearRecord,
+  type ExchangeRecord,
+  openRecord,
+  type TenantMessage,
+} from './exchange-record.ts';
+import { createExchangeFront } from './exchange-session.ts';
+import type { LabTenant } from './exchange-tenant.ts';
+import type { Fault } from './faults.ts';
+import { rawValue, readRawMessage, hasName } from './raw-header.ts';
+import { bytesSource } from '../core/bytes.ts';
+import { waitUntil } from './waiting.ts';
+
+export interface ExchangeServerOptions {
+  readonly tenants: readonly LabTenant[];
+  /** Loopback address and port; port 0 takes a free one. */
+  readonly address?: string;
+  readonly port?: number;
+  /** Server key and chain, PEM; `ca`: the roots that client certificates must lead to. */
+  readonly tls: { readonly key: string; readonly cert: string; readonly ca: readonly string[] };
+  /** False: bodies are hashed and thrown away, for large runs. Default true. */
+  readonly keepsBytes?: boolean;
+  /** Received fields above which mail loops. Default 20; Exchange's own number is not known. */
+  readonly maxHops?: number;
+  /** Sends on what a tenant's rules send to the gateway. Where it says false, the mail ends in `directInternet`. */
+  route?(tenant: LabTenant, message: TenantMessage): Promise<boolean>;
+}
+
+export interface ExchangeServer extends AsyncDisposable {
+  readonly address: string;
+  readonly port: number;
+  /** One entry for every RCPT, refused ones too. */
+  attributions(): readonly Attribution[];
+  /** Throws before the first one. */
+  lastAttribution(): Attribution;
+  /** Mail in the tenant's mailboxes. */
+  sinkOf(tenant: string): readonly TenantMessage[];
+  /** Mail that left for the Internet without passing the gateway. A right set-up keeps it empty. */
+  directInternet(): readonly TenantMessage[];
+  /** Transactions refused with 554 5.4.14. */
+  loopsDetected(): number;
+  /** Resolves with the tenant's mail once there are `count` messages. Rejects after `timeoutMs`. */
+  waitForMessage(tenant: string, count?: number, timeoutMs?: number): Promise<readonly TenantMessage[]>;
+  waitForLoop(timeoutMs?: number): Promise<void>;
+  fail(fault: Fault): void;
+  /** Forgets all that was recorded, and the faults. */
+  clear(): void;
+}
+
+const DEFAULT_MAX_HOPS = 20;
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** Opens the server. The caller disposes it, which waits for mail that is being routed. */
+export async function openExchangeServer(options: ExchangeServerOptions): Promise<ExchangeServer> {
+  const record = openRecord();
+  const routing = new Set<Promise<void>>();
+  const server = createExchangeFront(
+    {
+      tenants: options.tenants,
+      tls: options.tls,
+      keepsBytes: options.keepsBytes ?? true,
+      maxHops: options.maxHops ?? DEFAULT_MAX_HOPS,
+      route: (tenant, message) => {
+        const routed = routeOut(options, record, tenant, message).finally(() => routing.delete(routed));
+        routing.add(routed);
+      },
+    },
+    record,
+  );
+  server.listen(options.port ?? 0, options.address ?? '127.0.0.1');
+  await once(server.server, 'listening');
+  const bound = server.server.address() as AddressInfo;
+  return {
+    address: bound.address,
+    port: bound.port,
+    ...readers(record),
+    fail: (fault) => record.faults.add(fault),
+    clear: () => clearRecord(record),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(routing);
+      await new Promise<void>((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function readers(
+  record: ExchangeRecord,
+): Pick<
+  ExchangeServer,
+  | 'attributions'
+  | 'lastAttribution'
+  | 'sinkOf'
+  | 'directInternet'
+  | 'loopsDetected'
+  | 'waitForMessage'
+  | 'waitForLoop'
+> {
+  const sinkOf = (tenant: string): readonly TenantMessage[] =>
+    record.delivered.filter((message) => message.tenant === tenant);
+  return {
+    attributions: () => record.attributions,
+    lastAttribution: () => {
+      const last = record.attributions.at(-1);
+      if (!last) throw new Error('nothing was attributed yet');
+      return last;
+    },
+    sinkOf,
+    directInternet: () => record.directInternet,
+    loopsDetected: () => record.loops,
+    waitForMessage: async (tenant, count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) => {
+      await waitUntil(
+        record.waiters,
+        () => sinkOf(tenant).length >= count,
+        timeoutMs,
+        () => `${sinkOf(tenant).length} of ${count} messages for ${tenant}`,
+      );
+      return sinkOf(tenant);
+    },
+    waitForLoop: (timeoutMs = DEFAULT_TIMEOUT_MS) =>
+      waitUntil(
+        record.waiters,
+        () => record.loops > 0,
+        timeoutMs,
+        () => 'no loop was detected',
+      ),
+  };
+}
+
+/** The tenant's rules: mail for outside goes to the gateway, unless the rule's exception matches. */
+async function routeOut(
+  options: ExchangeServerOptions,
+  record: ExchangeRecord,
+  tenant: LabTenant,
+  message: TenantMessage,
+): Promise<void> {
+  const isExcepted = await matchesException(tenant, message);
+  if (!isExcepted && (await options.route?.(tenant, message))) return;
+  record.directInternet.push(message);
+  for (const wake of record.waiters) wake();
+}
+
+async function matchesException(tenant: LabTenant, message: TenantMessage): Promise<boolean> {
+  const { ruleException } = tenant;
+  if (!ruleException) return false;
+  const { fields } = await readRawMessage(bytesSource(message.delivered));
+  return fields.some(
+    (field) => hasName(field, ruleException.header) && ruleException.pattern.test(rawValue(field)),
+  );
+}

@@ -1,0 +1,137 @@
+// The four tenants of the lab: contoso and fabrikam are hosted by the gateway, partner is a stranger in Office 365, evil
+// is a stranger with bad intentions. All share the addresses and the certificate of Exchange Online.
+import type { DnsZones } from './dns.ts';
+import type { AcceptedDomain, InboundConnector, LabTenant } from './exchange-tenant.ts';
+
+export type TenantName = 'contoso' | 'fabrikam' | 'evil' | 'partner';
+export type HostedTenantName = 'contoso' | 'fabrikam';
+/** `partner`: the inline set-up, a restricting connector. `on-premises`: the loop-back set-up, a connector with rights. */
+export type ConnectorSetup = 'partner' | 'on-premises';
+
+export const HOSTED: readonly HostedTenantName[] = ['contoso', 'fabrikam'];
+export const GATEWAY_NAME = 'gw.example';
+
+/** Loopback addresses of the parts, so that source and target of a connection tell who speaks. */
+export const LAB_ADDRESSES = {
+  internet: '127.0.0.10',
+  exchangeServer: '127.0.0.20',
+  exchangeClient: '127.0.0.40',
+  internetClient: '127.0.0.50',
+  /** Nobody listens there: connections are refused. */
+  nowhere: '127.0.0.99',
+} as const;
+
+const IDS: Readonly<Record<TenantName, string>> = {
+  contoso: '11111111-2222-3333-4444-555555555555',
+  fabrikam: 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb',
+  evil: 'eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee',
+  partner: '99999999-9999-4999-8999-999999999999',
+};
+
+/** All four, with their connectors; the hosted ones send `secrets` by their routing rule. */
+export function labTenants(
+  setup: ConnectorSetup,
+  secrets: Readonly<Record<HostedTenantName, string>>,
+): Readonly<Record<TenantName, LabTenant>> {
+  return {
+    contoso: hosted('contoso', setup, secrets.contoso),
+    fabrikam: hosted('fabrikam', setup, secrets.fabrikam),
+    evil: stranger('evil', 'evil.example'),
+    partner: stranger('partner', 'partner.example'),
+  };
+}
+
+/** The name in the certificate that the gateway presents to Exchange Online for this tenant. */
+export function clientCertificateName(name: HostedTenantName, setup: ConnectorSetup): string {
+  return setup === 'partner' ? `${IDS[name]}.t.${GATEWAY_NAME}` : `gw.${name}.example`;
+}
+
+/** The host of the tenant in Exchange Online: the MX of a stranger, the next hop of a hosted tenant. */
+export function exchangeHost(domain: string): string {
+  return `${domain.replaceAll('.', '-')}.mail.protection.outlook.example`;
+}
+
+/** The simulated DNS: tenants, Internet domains, and domains whose mail system is broken in one way each. */
+export function labZones(): DnsZones {
+  const internetMx = (domain: string): DnsZones => ({
+    [domain]: { MX: [[10, `mx.${domain}`]], TXT: [`v=spf1 ip4:${LAB_ADDRESSES.internetClient} -all`] },
+    [`mx.${domain}`]: { A: [LAB_ADDRESSES.internet] },
+  });
+  const hostedMx = (domain: string): DnsZones => ({
+    [domain]: {
+      MX: [[10, GATEWAY_NAME]],
+      TXT: [`v=spf1 ip4:${LAB_ADDRESSES.exchangeClient} ip4:127.0.0.1 -all`],
+    },
+    [exchangeHost(domain)]: { A: [LAB_ADDRESSES.exchangeServer] },
+  });
+  return {
+    [GATEWAY_NAME]: { A: ['127.0.0.1'] },
+    ...hostedMx('contoso.example'),
+    ...hostedMx('fabrikam.example'),
+    'partner.example': { MX: [[0, exchangeHost('partner.example')]] },
+    [exchangeHost('partner.example')]: { A: [LAB_ADDRESSES.exchangeServer] },
+    'evil.example': { MX: [[0, exchangeHost('evil.example')]] },
+    [exchangeHost('evil.example')]: { A: [LAB_ADDRESSES.exchangeServer] },
+    ...internetMx('remote.example'),
+    ...internetMx('isp.example'),
+    'two-mx.example': {
+      MX: [
+        [10, 'dead.two-mx.example'],
+        [20, 'mx.remote.example'],
+      ],
+    },
+    'dead.two-mx.example': { A: [LAB_ADDRESSES.nowhere] },
+    'no-mx.example': { A: [LAB_ADDRESSES.internet] },
+    'null-mx.example': { MX: [[0, '.']] },
+    'refused.example': { MX: [[10, 'dead.two-mx.example']] },
+    'servfail.example': 'servfail',
+    'silent.example': 'silent',
+  };
+}
+
+function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string): LabTenant {
+  const domain = `${name}.example`;
+  const certificateName = clientCertificateName(name, setup);
+  const base = stranger(name, domain);
+  const inline: InboundConnector = {
+    name: 'Postern in',
+    type: 'partner',
+    senderDomains: ['*'],
+    requireTls: true,
+    restrictDomainsToCertificate: true,
+    tlsSenderCertificateName: certificateName,
+  };
+  const loopBack: InboundConnector = {
+    name: 'Postern loop in',
+    type: 'on-premises',
+    senderDomains: ['*'],
+    requireTls: true,
+    tlsSenderCertificateName: certificateName,
+  };
+  const certificateDomain: AcceptedDomain[] =
+    setup === 'on-premises' ? [{ name: certificateName, type: 'authoritative' }] : [];
+  return {
+    ...base,
+    acceptedDomains: [
+      ...base.acceptedDomains,
+      ...certificateDomain,
+    ] as unknown as LabTenant['acceptedDomains'],
+    connectors: [setup === 'partner' ? inline : loopBack],
+    rejectDirectSend: true,
+    ruleHeaders: [['X-Postern-Tenant-Auth', secret]],
+  };
+}
+
+function stranger(name: TenantName, domain: string): LabTenant {
+  const initialDomain = `${name}.onmicrosoft.example`;
+  return {
+    name,
+    id: IDS[name],
+    acceptedDomains: [
+      { name: domain, type: 'authoritative' },
+      { name: initialDomain, type: 'authoritative' },
+    ],
+    initialDomain,
+    connectors: [],
+  };
+}
