@@ -1,0 +1,95 @@
+// From origin and facts to plans: each recipient goes to exactly one policy. Unproven mail to anybody but local
+// recipients ends here.
+import { isNonEmpty } from '../core/non-empty.ts';
+import type { Recipient } from '../core/envelope.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { Facts } from '../core/facts.ts';
+import type { Origin, TenantId } from '../core/origin.ts';
+import type { Plan } from '../core/plan.ts';
+import type { KeyStore } from '../keys/store.ts';
+import { decideInbound, decideOutbound } from '../policy/decide.ts';
+import { tenantOfDomain } from '../tenant/registry.ts';
+import { withOutboundKeys } from './inspect.ts';
+import type { LoadedPolicy, PolicySet } from './policy-set.ts';
+
+/** A plan and the policy that made it. */
+export interface TenantPlan {
+  readonly direction: 'inbound' | 'outbound';
+  readonly loaded: LoadedPolicy;
+  readonly plan: Plan;
+}
+
+/**
+ * Decides for every recipient. Throws the GatewayError of the first proof failure where an unproven message names a
+ * recipient that is not local, `tenant-not-loaded` where a policy is missing, `store-failed` where keys cannot be read.
+ */
+export async function decide(
+  policies: PolicySet,
+  keys: KeyStore,
+  facts: Facts,
+  origin: Origin,
+  at: Date,
+): Promise<readonly TenantPlan[]> {
+  const { outbound, inbound } = route(policies, facts.envelope.recipients, origin);
+  const plans: TenantPlan[] = [];
+  if (origin.kind === 'proven' && isNonEmpty(outbound)) {
+    const loaded = loadedPolicy(policies, origin.tenant);
+    const part = withRecipients(facts, outbound);
+    const known = await withOutboundKeys(part, keys.forTenant(origin.tenant), at);
+    const tenantOf = (domain: string) => tenantOfDomain(policies.registry, domain)?.id;
+    plans.push({
+      direction: 'outbound',
+      loaded,
+      plan: decideOutbound(loaded.policy, known, origin, { tenantOf }),
+    });
+  }
+  for (const [tenant, recipients] of inbound) {
+    const loaded = loadedPolicy(policies, tenant);
+    plans.push({
+      direction: 'inbound',
+      loaded,
+      plan: decideInbound(loaded.policy, withRecipients(facts, recipients)),
+    });
+  }
+  return plans;
+}
+
+function route(policies: PolicySet, recipients: readonly Recipient[], origin: Origin) {
+  const outbound: Recipient[] = [];
+  const inbound = new Map<TenantId, [Recipient, ...Recipient[]]>();
+  for (const recipient of recipients) {
+    const tenant = tenantOfDomain(policies.registry, recipient.address.domain)?.id;
+    if (origin.kind === 'proven' && tenant !== origin.tenant) outbound.push(recipient);
+    else if (tenant !== undefined) {
+      const group = inbound.get(tenant);
+      if (group) group.push(recipient);
+      else inbound.set(tenant, [recipient]);
+    } else if (origin.kind === 'unproven') throw refusal(origin);
+  }
+  return { outbound, inbound };
+}
+
+function refusal(origin: Extract<Origin, { kind: 'unproven' }>): GatewayError {
+  const [first] = origin.reasons;
+  return new GatewayError(first.error, first.reason, {
+    detail: {
+      condition: first.condition,
+      failed: origin.reasons.map((failure) => failure.condition).join(','),
+    },
+  });
+}
+
+function loadedPolicy(policies: PolicySet, tenant: TenantId): LoadedPolicy {
+  const loaded = policies.of(tenant);
+  if (!loaded)
+    throw new GatewayError('tenant-not-loaded', 'no policy is loaded for the tenant', { detail: { tenant } });
+  return loaded;
+}
+
+function withRecipients(
+  facts: Facts,
+  recipients: readonly [Recipient, ...Recipient[]] | readonly Recipient[],
+): Facts {
+  if (!isNonEmpty(recipients)) throw new GatewayError('unplanned', 'a plan for nobody');
+  return { ...facts, envelope: { ...facts.envelope, recipients } };
+}

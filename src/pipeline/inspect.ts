@@ -1,0 +1,116 @@
+// Looks at a held message once and writes down the facts that decide() may use. No verdicts here.
+import type { ByteSource } from '../core/bytes.ts';
+import type { Address } from '../core/address.ts';
+import type { Envelope } from '../core/envelope.ts';
+import type { FactField, Facts } from '../core/facts.ts';
+import type { KeyFormat, KeyLookup } from '../core/key.ts';
+import type { Limits } from '../core/limits.ts';
+import type { Shape } from '../core/shape.ts';
+import { parseAddressList } from '../mime/address-list.ts';
+import { decodeHeaderText } from '../mime/decoded-text.ts';
+import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
+import { mimeShape, scanStructure } from '../mime/shape.ts';
+import type { TenantKeys } from '../keys/store.ts';
+import { detectSmime } from '../smime/detect.ts';
+
+const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
+const MAX_VISIBLE = 10_000;
+
+/** What the message itself tells. Key look-ups are added by `withOutboundKeys`. */
+export async function inspect(
+  message: ByteSource,
+  header: HeaderSection,
+  envelope: Envelope,
+  limits: Limits,
+): Promise<Facts> {
+  const { shape, isReport } = await shapeOf(message, header, limits);
+  const structure = await scanStructure(message, limits);
+  const from = singleAuthor(header);
+  return {
+    envelope,
+    size: message.size,
+    shape,
+    fields: header.fields.map(asFact),
+    ...(from ? { from } : {}),
+    visible: visibleRecipients(header),
+    isAutomatic: envelope.sender === null || isReport || isAutoSubmitted(header),
+    isCalendar: structure.isCalendar,
+    encryptionKeys: new Map(),
+    signingKeys: { smime: NO_KEYS, pgp: NO_KEYS },
+  };
+}
+
+/** Adds the key look-ups for an outbound decision. A store that cannot be read throws `store-failed`. */
+export async function withOutboundKeys(facts: Facts, keys: TenantKeys, at: Date): Promise<Facts> {
+  const addresses = facts.envelope.recipients.map((recipient) => recipient.address);
+  const encryptionKeys = new Map<string, Readonly<Record<KeyFormat, KeyLookup>>>();
+  for (const address of addresses) {
+    encryptionKeys.set(address.key, {
+      smime: await keys.lookup(address, 'smime', 'encrypt', at),
+      pgp: await keys.lookup(address, 'pgp', 'encrypt', at),
+    });
+  }
+  const signer = facts.from;
+  const signingKeys = {
+    smime: signer ? await keys.lookup(signer, 'smime', 'sign', at) : NO_KEYS,
+    pgp: signer ? await keys.lookup(signer, 'pgp', 'sign', at) : NO_KEYS,
+  };
+  return { ...facts, encryptionKeys, signingKeys };
+}
+
+/** Labels choose where to look; for CMS the content type in the bytes decides (F4, F58). */
+async function shapeOf(
+  message: ByteSource,
+  header: HeaderSection,
+  limits: Limits,
+): Promise<{ shape: Shape; isReport: boolean }> {
+  const shape = mimeShape(header);
+  const isReport = shape.kind === 'multipart-report';
+  const as = (found: Shape) => ({ shape: found, isReport });
+  switch (shape.kind) {
+    case 'multipart-encrypted':
+      return as(
+        shape.protocol === 'application/pgp-encrypted'
+          ? { kind: 'encrypted', format: 'pgp' }
+          : { kind: 'plain' },
+      );
+    case 'multipart-signed':
+      return as({
+        kind: 'signed',
+        format: shape.protocol === 'application/pgp-signature' ? 'pgp' : 'smime',
+        form: 'detached',
+      });
+    case 'smime-opaque-candidate': {
+      const content = await detectSmime(message, limits);
+      if (content === 'enveloped' || content === 'auth-enveloped')
+        return as({ kind: 'encrypted', format: 'smime', cms: content });
+      return as(
+        content === 'signed' ? { kind: 'signed', format: 'smime', form: 'opaque' } : { kind: 'plain' },
+      );
+    }
+    default:
+      return as({ kind: 'plain' });
+  }
+}
+
+function asFact(field: HeaderSection['fields'][number]): FactField {
+  return { name: field.name.toLowerCase(), value: decodeHeaderText(fieldValue(field)) };
+}
+
+function singleAuthor(header: HeaderSection): Address | undefined {
+  const [field, ...more] = fieldsNamed(header, 'from');
+  const list = field && more.length === 0 ? parseAddressList(fieldValue(field)) : undefined;
+  const [author, ...others] = list?.mailboxes ?? [];
+  return others.length === 0 && !list?.hasGroup ? author?.address : undefined;
+}
+
+function visibleRecipients(header: HeaderSection): ReadonlySet<string> {
+  const mailboxes = ['to', 'cc'].flatMap((name) =>
+    fieldsNamed(header, name).flatMap((field) => parseAddressList(fieldValue(field))?.mailboxes ?? []),
+  );
+  return new Set(mailboxes.slice(0, MAX_VISIBLE).map((mailbox) => mailbox.address.key));
+}
+
+function isAutoSubmitted(header: HeaderSection): boolean {
+  return fieldsNamed(header, 'auto-submitted').some((field) => !/^no\b/i.test(fieldValue(field)));
+}

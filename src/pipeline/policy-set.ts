@@ -1,0 +1,175 @@
+// The policies in force: every policy file of the folder, with the files it names read and checked. A set is immutable;
+// a reload makes a new one, and a set with a problem never replaces a good one.
+import { createPublicKey } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { GatewayError } from '../core/errors.ts';
+import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
+import type { TenantId } from '../core/origin.ts';
+import { readPassword } from '../keys/key-files.ts';
+import type { DeclaredKey } from '../keys/plan.ts';
+import { readDeclaredKeys, readTrustAnchors } from '../keys/sources.ts';
+import { parsePolicy, policyVersion, type Problem } from '../policy/parse.ts';
+import type { Policy } from '../policy/schema.ts';
+import { type Certificate, parsePemCertificates } from '../smime/certificate.ts';
+import { readPrivateKey } from '../smime/private-key.ts';
+import { openRegistry, type TenantRegistry } from '../tenant/registry.ts';
+
+/** What the tenant leg shows and trusts, as PEM. */
+export interface LegMaterial {
+  readonly certificate: string;
+  /** PKCS#8, not encrypted. */
+  readonly key: string;
+  /** Undefined: the CAs of the system. */
+  readonly ca?: string;
+}
+
+export interface LoadedPolicy {
+  readonly file: string;
+  readonly policy: Policy;
+  /** Names exactly this text of the policy file in queue and log. */
+  readonly version: string;
+  readonly anchors: readonly Certificate[];
+  readonly leg: LegMaterial;
+  readonly keys: readonly DeclaredKey[];
+  /** Keys that expired, files that others can read: the policy works all the same. */
+  readonly warnings: readonly Problem[];
+}
+
+export interface PolicySet {
+  readonly registry: TenantRegistry;
+  readonly all: readonly LoadedPolicy[];
+  of(tenant: TenantId): LoadedPolicy | undefined;
+}
+
+export type PolicySetResult = { readonly set: PolicySet } | { readonly problems: NonEmpty<Problem> };
+
+/** Reads every `*.yaml` of the folder. All problems of all files come back at once, each with its place. */
+export async function readPolicySet(folder: string, at: Date): Promise<PolicySetResult> {
+  const files = (await readdir(folder).catch(() => [])).filter((name) => /\.ya?ml$/.test(name)).toSorted();
+  if (files.length === 0) return { problems: [problemAt(folder, 'no policy file (*.yaml) in this folder')] };
+  const results = await Promise.all(files.map((name) => readPolicy(join(folder, name), at)));
+  const problems = results.flatMap((result) => ('problems' in result ? result.problems : []));
+  const all = results.flatMap((result) => ('loaded' in result ? [result.loaded] : []));
+  const registry = problems.length === 0 ? registryOf(all) : undefined;
+  if (registry && 'problem' in registry) problems.push(registry.problem);
+  if (isNonEmpty(problems)) return { problems };
+  if (!registry || 'problem' in registry)
+    throw new GatewayError('unplanned', 'no registry without a problem');
+  const byTenant = new Map(all.map((loaded) => [loaded.policy.tenant.id, loaded]));
+  return { set: { registry: registry.registry, all, of: (tenant) => byTenant.get(tenant) } };
+}
+
+/** Reads one policy file and everything it names. `at`: for the warnings about keys that are not valid then. */
+export async function readPolicy(
+  file: string,
+  at: Date,
+): Promise<{ readonly loaded: LoadedPolicy } | { readonly problems: NonEmpty<Problem> }> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
+  if (typeof text !== 'string')
+    return { problems: [problemAt(file, `cannot be read: ${text.code ?? text.message}`)] };
+  const parsed = parsePolicy(text, file);
+  if ('problems' in parsed) return parsed;
+  const { policy } = parsed;
+  const folder = dirname(resolve(file));
+  const { declared, problems, warnings } = await readDeclaredKeys(policy.keys, {
+    tenant: policy.tenant.id,
+    folder,
+    at,
+  });
+  const anchors = await readTrustAnchors(policy.trust.anchors, folder);
+  const leg = await readLeg(policy, folder);
+  const all = [...problems, ...anchors.problems, ...leg.problems];
+  if (isNonEmpty(all)) return { problems: all };
+  if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
+  return {
+    loaded: {
+      file,
+      policy,
+      version: policyVersion(text),
+      anchors: anchors.anchors,
+      leg: leg.material,
+      keys: declared,
+      warnings,
+    },
+  };
+}
+
+/** Problems as an operator reads them: one line each. */
+export function formatProblems(problems: readonly Problem[]): string {
+  return problems
+    .map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`)
+    .join('\n');
+}
+
+/** The client certificate of the tenant leg: full chain, private key that belongs to it, CAs for the server. */
+async function readLeg(
+  policy: Policy,
+  folder: string,
+): Promise<{ material?: LegMaterial; problems: readonly Problem[] }> {
+  const { leg } = policy.tenant;
+  const problems: Problem[] = [];
+  const read = async <T>(
+    what: string,
+    path: string,
+    parse: (text: string) => T | Promise<T>,
+  ): Promise<T | undefined> => {
+    const result = await attempt(async () => parse(await readFile(resolve(folder, path), 'utf8')));
+    if ('value' in result) return result.value;
+    problems.push({ ...leg.position, message: `leg ${what} ${path}: ${result.reason}` });
+    return undefined;
+  };
+  const certificate = await read('certificate', leg.certificate, (text) => ({
+    text,
+    leaf: parsePemCertificates(text)[0],
+  }));
+  const key = await read('key', leg.key, async (text) =>
+    readPrivateKey(
+      text,
+      leg.password === undefined ? undefined : await readPassword(leg.password, folder, process.env),
+    ),
+  );
+  const ca =
+    leg.ca === undefined ? undefined : await read('ca', leg.ca, (text) => (parsePemCertificates(text), text));
+  if (certificate && key && !certificate.leaf?.publicKey.equals(createPublicKey(key))) {
+    problems.push({
+      ...leg.position,
+      message: `leg key ${leg.key}: does not belong to the certificate ${leg.certificate}`,
+    });
+  }
+  if (!certificate || !key || problems.length > 0) return { problems };
+  const keyPem = key.export({ type: 'pkcs8', format: 'pem' });
+  return {
+    material: { certificate: certificate.text, key: keyPem, ...(ca === undefined ? {} : { ca }) },
+    problems,
+  };
+}
+
+/** Overlapping domains, or one id in two files, are problems of the set. */
+function registryOf(
+  all: readonly LoadedPolicy[],
+): { readonly registry: TenantRegistry } | { readonly problem: Problem } {
+  try {
+    return { registry: openRegistry(all.map(({ policy }) => policy.tenant)) };
+  } catch (error) {
+    return { problem: problemAt(all.at(-1)?.file ?? '', (error as Error).message) };
+  }
+}
+
+async function attempt<T>(
+  action: () => Promise<T>,
+): Promise<{ readonly value: T } | { readonly reason: string }> {
+  try {
+    return { value: await action() };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return {
+      reason:
+        code === 'ENOENT' ? 'no such file' : error instanceof GatewayError ? message : (code ?? message),
+    };
+  }
+}
+
+function problemAt(file: string, message: string): Problem {
+  return { file, line: 1, column: 1, message };
+}

@@ -1,0 +1,182 @@
+// The story of one message up to its 250, readable from top to bottom:
+// hold -> inspect -> prove -> decide -> run -> commit. Every error before commit is an SMTP reply.
+import { isAscii } from 'node:buffer';
+import { bytesSource, type ByteSource, type Chunks, joinSources } from '../core/bytes.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Commit, FinishedCopy } from '../core/commit.ts';
+import type { Envelope } from '../core/envelope.ts';
+import { asGatewayError, errorTable, GatewayError, replyFor } from '../core/errors.ts';
+import type { LegName } from '../core/leg.ts';
+import type { Limits } from '../core/limits.ts';
+import type { Log } from '../core/log.ts';
+import type { Origin } from '../core/origin.ts';
+import type { Peer } from '../core/peer.ts';
+import type { Copy, Refusal } from '../core/plan.ts';
+import type { Reply } from '../core/reply.ts';
+import type { KeyStore } from '../keys/store.ts';
+import { normaliseMessage } from '../mime/canonical.ts';
+import { readMessage } from '../mime/header-section.ts';
+import type { Holds } from '../storage/hold.ts';
+import { gatherEvidence } from '../tenant/evidence.ts';
+import { prove, type ProofSettings } from '../tenant/proof.ts';
+import { decide, type TenantPlan } from './decide.ts';
+import { inspect } from './inspect.ts';
+import type { PolicySet } from './policy-set.ts';
+import { runCopy } from './run-copy.ts';
+
+/** What the story needs. `policies` is read once per message, so that a reload never splits a message. */
+export interface ReceiveServices {
+  readonly hostname: string;
+  readonly limits: Limits;
+  readonly bareLineEnds: 'normalise' | 'refuse';
+  readonly proof: ProofSettings;
+  readonly holds: Holds;
+  readonly keys: KeyStore;
+  readonly policies: () => PolicySet;
+  readonly commit: Commit;
+  /** The Received field of this transaction with its CRLF (RFC 5321 §4.4). */
+  readonly received: (peer: Peer, envelope: Envelope, at: Date) => Buffer;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Takes one message. Never rejects: what goes wrong becomes the reply. 250 is answered only after `commit` resolved. */
+export async function receive(
+  services: ReceiveServices,
+  peer: Peer,
+  envelope: Envelope,
+  body: Chunks,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const log = services.log.with({ message: envelope.id });
+  try {
+    return await story(services, log, peer, envelope, body, signal);
+  } catch (error) {
+    return refuse(asGatewayError(error), envelope, log);
+  }
+}
+
+async function story(
+  services: ReceiveServices,
+  log: Log,
+  peer: Peer,
+  envelope: Envelope,
+  body: Chunks,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const { limits, bareLineEnds, policies: current, clock } = services;
+  const policies = current();
+  const at = clock.now();
+
+  const door = normaliseMessage(body, { bareLineEnds, limits });
+  await using held = await services.holds.write(door, limits.maxMessageBytes);
+  signal.throwIfAborted();
+
+  const { header } = await readMessage(held.open(), limits);
+  const evidence = gatherEvidence(peer, envelope, header);
+  // A loop can run through local recipients alone, which need no proof.
+  if (evidence.receivedCount >= limits.maxReceived)
+    throw new GatewayError('mail-loop', `${evidence.receivedCount} Received fields`);
+  const origin = prove(policies.registry, evidence, services.proof);
+  const facts = await inspect(held, header, envelope, limits);
+  const plans = await decide(policies, services.keys, facts, origin, at);
+  logDecision(log, origin, facts.size, plans);
+
+  const refusals = plans.flatMap(({ plan }) => plan.refusals);
+  const [refusal] = refusals;
+  if (refusal && plans.every(({ plan }) => plan.copies.length === 0))
+    return refuseByRule(refusal, origin, envelope);
+
+  const source = joinSources(bytesSource(services.received(peer, envelope, at)), held);
+  await using open = new AsyncDisposableStack();
+  const copies: FinishedCopy[] = [];
+  for (const tenantPlan of plans) {
+    for (const copy of tenantPlan.plan.copies) {
+      copies.push(await finish(services, tenantPlan, copy, source, at, open, log));
+      signal.throwIfAborted();
+    }
+  }
+  await services.commit({
+    envelope,
+    isProven: origin.kind === 'proven',
+    inputSha256: held.sha256,
+    returnLeg: returnLegOf(origin),
+    copies,
+    refused: refusals.map(({ recipient, explanation }) => ({ recipient, explanation })),
+  });
+  log.info('message-committed', { copies: copies.length, refused: refusals.length });
+  return { code: 250, enhanced: '2.0.0', text: `Queued as ${envelope.id}` };
+}
+
+async function finish(
+  services: ReceiveServices,
+  { loaded, direction }: TenantPlan,
+  copy: Copy,
+  source: ByteSource,
+  at: Date,
+  open: AsyncDisposableStack,
+  log: Log,
+): Promise<FinishedCopy> {
+  const tenant = loaded.policy.tenant.id;
+  const result = open.use(
+    await runCopy(copy, source, services.holds, {
+      tenant,
+      keys: services.keys.forTenant(tenant),
+      anchors: loaded.anchors,
+      limits: services.limits,
+      at,
+      hostname: services.hostname,
+    }),
+  );
+  log.info('copy-finished', {
+    rule: copy.rule,
+    leg: copy.leg.kind,
+    recipients: copy.recipients.length,
+    outcomes: result.outcomes.map((outcome) => outcome.kind),
+  });
+  return {
+    leg: copy.leg,
+    recipients: copy.recipients,
+    tenant,
+    direction,
+    policyVersion: loaded.version,
+    rule: copy.rule,
+    body: result.body,
+    isEncrypted: result.outcomes.some((outcome) => outcome.kind === 'encrypted'),
+    is8bit: !(await isAsciiSource(result.body)),
+  };
+}
+
+/** A DSN about proven mail goes back to its tenant; about anything else, to the Internet. */
+function returnLegOf(origin: Origin): LegName {
+  return origin.kind === 'proven' ? { kind: 'tenant', tenant: origin.tenant } : { kind: 'internet' };
+}
+
+/** Exchange shows the text of a 5xx to the sender, so a proven one gets the whole explanation. */
+function refuseByRule(refusal: Refusal, origin: Origin, envelope: Envelope): Reply {
+  const reply = replyFor(refusal.error, origin.kind === 'proven' ? refusal.explanation : undefined);
+  return { ...reply, text: `${reply.text} (${envelope.id})` };
+}
+
+function refuse(error: GatewayError, envelope: Envelope, log: Log): Reply {
+  const { level } = errorTable[error.code];
+  log[level]('message-refused', { code: error.code, reason: error.message, ...error.detail });
+  const reply = replyFor(error.code);
+  return { ...reply, text: `${reply.text} (${envelope.id})` };
+}
+
+function logDecision(log: Log, origin: Origin, size: number, plans: readonly TenantPlan[]): void {
+  log.info('message-decided', {
+    bytes: size,
+    origin: origin.kind,
+    ...(origin.kind === 'proven'
+      ? { tenant: origin.tenant, class: origin.class }
+      : { unproven: origin.reasons.map((failure) => failure.condition) }),
+    rules: plans.flatMap(({ plan }) => [...plan.copies, ...plan.refusals].map((part) => part.rule)),
+  });
+}
+
+async function isAsciiSource(source: ByteSource): Promise<boolean> {
+  for await (const chunk of source.open()) if (!isAscii(chunk)) return false;
+  return true;
+}

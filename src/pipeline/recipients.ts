@@ -1,0 +1,30 @@
+// The answer to RCPT: which class a recipient makes the transaction, and whether this client may name it at all.
+// The proof is complete only after DATA, but nobody may probe for an open relay before (exchange set-ups: C1, C2).
+import type { Address } from '../core/address.ts';
+import { replyFor } from '../core/errors.ts';
+import type { Peer } from '../core/peer.ts';
+import type { Reply } from '../core/reply.ts';
+import { canRelay, type ProofSettings } from '../tenant/proof.ts';
+import { tenantOfDomain } from '../tenant/registry.ts';
+import type { PolicySet } from './policy-set.ts';
+
+const ACCEPTED: Reply = { code: 250, enhanced: '2.1.5', text: 'Recipient accepted' };
+
+/** Local: in a domain of a hosted tenant. Once one recipient is accepted, the other class gets 452 4.5.3. */
+export function answerRecipient(
+  policies: PolicySet,
+  proof: ProofSettings,
+  peer: Peer,
+  accepted: readonly Address[],
+  recipient: Address,
+): Reply {
+  const tenant = tenantOfDomain(policies.registry, recipient.domain);
+  const [first] = accepted;
+  if (first) {
+    const isFirstLocal = tenantOfDomain(policies.registry, first.domain) !== undefined;
+    if (isFirstLocal !== (tenant !== undefined)) return replyFor('other-class');
+  }
+  if (tenant) return tenant.isEnabled ? ACCEPTED : replyFor('tenant-suspended');
+  const failure = canRelay(peer, proof);
+  return failure ? replyFor(failure.error) : ACCEPTED;
+}

@@ -1,0 +1,53 @@
+// A stage turns one message into another: bytes in, bytes out, one outcome at the end. stages/* build them from steps;
+// run-copy strings them together.
+import type { ByteSource, Chunks } from '../core/bytes.ts';
+import type { Limits } from '../core/limits.ts';
+import type { TenantId } from '../core/origin.ts';
+import type { StageOutcome } from '../core/outcome.ts';
+import type { TenantKeys } from '../keys/store.ts';
+import type { Certificate } from '../smime/certificate.ts';
+
+/**
+ * `release: 'whole'`: nothing of the output may be used before the generator has returned, and nothing at all unless
+ * `replaces(outcome)` says that it is the new message. A stage that throws fails its copy.
+ */
+export type Stage =
+  | {
+      readonly name: string;
+      readonly input: 'stream';
+      readonly release: 'streaming';
+      run(input: Chunks): AsyncGenerator<Uint8Array, StageOutcome>;
+    }
+  | {
+      readonly name: string;
+      readonly input: 'source';
+      readonly release: 'streaming' | 'whole';
+      run(input: ByteSource): AsyncGenerator<Uint8Array, StageOutcome>;
+    };
+
+/** What a stage may use. `done` are the outcomes of the steps before it. */
+export interface StageContext {
+  readonly tenant: TenantId;
+  readonly keys: TenantKeys;
+  readonly anchors: readonly Certificate[];
+  readonly limits: Limits;
+  readonly at: Date;
+  readonly hostname: string;
+  readonly done: readonly StageOutcome[];
+}
+
+/** Whether the output of a stage replaces its input. */
+export function replaces(outcome: StageOutcome): boolean {
+  switch (outcome.kind) {
+    case 'headers':
+    case 'signed':
+    case 'encrypted':
+    case 'decrypted':
+      return true;
+    case 'verified':
+      return outcome.form === 'opaque';
+    case 'not-decrypted':
+    case 'not-verified':
+      return false;
+  }
+}

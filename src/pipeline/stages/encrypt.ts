@@ -1,0 +1,42 @@
+// Encrypts to the keys that the policy chose; OpenPGP also signs in the same message.
+import { isNonEmpty } from '../../core/non-empty.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { Step } from '../../core/plan.ts';
+import { encryptMessage as encryptPgp, signAndEncryptMessage } from '../../pgp/message.ts';
+import { encryptMessage as encryptSmime } from '../../smime/message.ts';
+import { pgpCertificate, pgpSigner, smimeCertificate } from '../key-material.ts';
+import type { Stage, StageContext } from '../stage.ts';
+
+export async function encryptStage(
+  step: Extract<Step, { kind: 'encrypt' }>,
+  context: StageContext,
+): Promise<Stage> {
+  const { limits, at, keys } = context;
+  if (step.format === 'smime') {
+    const certificates = await Promise.all(step.keys.map((id) => smimeCertificate(keys, id)));
+    if (!isNonEmpty(certificates)) throw new GatewayError('unplanned', 'an encrypt step without keys');
+    return {
+      name: 'encrypt',
+      input: 'stream',
+      release: 'streaming',
+      run: (input) => encryptSmime(input, certificates, { limits }),
+    };
+  }
+  const recipients = await Promise.all(step.keys.map((id) => pgpCertificate(keys, id)));
+  if (!isNonEmpty(recipients)) throw new GatewayError('unplanned', 'an encrypt step without keys');
+  if (step.sign !== undefined) {
+    const signer = await pgpSigner(keys, step.sign);
+    return {
+      name: 'encrypt',
+      input: 'source',
+      release: 'streaming',
+      run: (input) => signAndEncryptMessage(input, recipients, signer, { limits, at }),
+    };
+  }
+  return {
+    name: 'encrypt',
+    input: 'stream',
+    release: 'streaming',
+    run: (input) => encryptPgp(input, recipients, { limits, at }),
+  };
+}

@@ -1,0 +1,29 @@
+// Signs with an own key of the sender. Which key was decided by the policy; here it is only used.
+import type { Step } from '../../core/plan.ts';
+import { signMessage as signPgp } from '../../pgp/message.ts';
+import { signMessage as signSmime } from '../../smime/message.ts';
+import { pgpSigner, smimeSigner } from '../key-material.ts';
+import type { Stage, StageContext } from '../stage.ts';
+
+export async function signStage(
+  step: Extract<Step, { kind: 'sign' }>,
+  context: StageContext,
+): Promise<Stage> {
+  const { limits, at } = context;
+  if (step.format === 'smime') {
+    const signer = await smimeSigner(context.keys, step.key);
+    return {
+      name: 'sign',
+      input: 'source',
+      release: 'streaming',
+      run: (input) => signSmime(input, signer, { limits, at }),
+    };
+  }
+  const signer = await pgpSigner(context.keys, step.key);
+  return {
+    name: 'sign',
+    input: 'source',
+    release: 'streaming',
+    run: (input) => signPgp(input, signer, { limits, at }),
+  };
+}

@@ -1,0 +1,39 @@
+// Verifies the signatures of what decryption left, and refuses broken ones where the policy says so.
+import { GatewayError } from '../../core/errors.ts';
+import type { StageOutcome } from '../../core/outcome.ts';
+import type { Step } from '../../core/plan.ts';
+import { readMessage } from '../../mime/header-section.ts';
+import { mimeShape } from '../../mime/shape.ts';
+import { verifyMessage as verifyPgp } from '../../pgp/message.ts';
+import { verifyMessage as verifySmime } from '../../smime/message.ts';
+import { pgpVerificationKeys } from '../key-material.ts';
+import type { Stage, StageContext } from '../stage.ts';
+
+export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: StageContext): Stage {
+  const { limits, at, keys } = context;
+  return {
+    name: 'verify',
+    input: 'source',
+    release: 'whole',
+    async *run(input) {
+      const { header } = await readMessage(input.open(), limits);
+      const shape = mimeShape(header);
+      const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
+      const outcome = isPgp
+        ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
+        : yield* verifySmime(input, { anchors: context.anchors, intermediates: [], at }, { limits, at });
+      if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
+        throw new GatewayError('signature-invalid', 'a signature is broken and the policy refuses such mail');
+      }
+      return outcome;
+    },
+  };
+}
+
+function hasBrokenSignature(outcomes: readonly StageOutcome[]): boolean {
+  return outcomes.some(
+    (outcome) =>
+      (outcome.kind === 'verified' || outcome.kind === 'decrypted') &&
+      outcome.signatures.some((signature) => signature.integrity === 'broken'),
+  );
+}
