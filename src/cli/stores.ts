@@ -1,0 +1,18 @@
+// The operations for a command: through the control socket while a gateway runs, on the opened stores otherwise.
+import { connectControl } from '../admin/control-client.ts';
+import { readConfig } from '../config.ts';
+import { openStores } from '../gateway.ts';
+import type { Operations } from '../operations.ts';
+import { configPath, type Invocation } from './command.ts';
+
+/** Runs `use` with the operations and closes whatever was opened for it. */
+export async function withOperations<T>(
+  invocation: Invocation,
+  use: (operations: Operations) => Promise<T>,
+): Promise<T> {
+  const config = await readConfig(configPath(invocation));
+  const remote = await connectControl(config.controlSocket);
+  if (remote) return use(remote);
+  await using stores = await openStores(config);
+  return await use(stores.operations);
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env node
+// argv -> command -> exit code. What goes wrong is one readable line, never a stack trace.
+import { commands, overview } from './cli/commands.ts';
+import { EXIT, type ExitCode, type Io, runCommand, UsageError } from './cli/command.ts';
+import { asGatewayError } from './core/errors.ts';
+
+/** Runs the command line; resolves with the exit code. */
+async function main(args: readonly string[], io: Io): Promise<ExitCode> {
+  const command = commands.find(({ name }) => name.split(' ').every((word, index) => args[index] === word));
+  if (!command) {
+    const [first] = args;
+    const group = commands.filter(({ name }) => name.split(' ')[0] === first);
+    const isHelp = first === undefined || first === '--help' || first === '-h' || first === 'help';
+    (isHelp ? io.stdout : io.stderr).write(
+      overview(group.length > 0 ? group : commands, group.length > 0 || isHelp ? undefined : first),
+    );
+    return isHelp || args.includes('--help') || args.includes('-h') ? EXIT.success : EXIT.usage;
+  }
+  try {
+    return await runCommand(command, args.slice(command.name.split(' ').length), io);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.stderr.write(`postern ${command.name}: ${error.message}\nSee: postern ${command.name} --help\n`);
+      return EXIT.usage;
+    }
+    const { code, message } = asGatewayError(error);
+    if (args.includes('--json')) io.stdout.write(`${JSON.stringify({ error: { code, reason: message } })}\n`);
+    else io.stderr.write(`postern ${command.name}: ${message}\n`);
+    return EXIT.error;
+  }
+}
+
+const stop = new AbortController();
+let signals = 0;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    signals += 1;
+    if (signals > 1) process.exit(130);
+    stop.abort();
+  });
+}
+// A reader that went away (`postern … | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? EXIT.success : EXIT.error);
+});
+
+process.exitCode = await main(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: stop.signal,
+});

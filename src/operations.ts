@@ -1,0 +1,158 @@
+// What an operator can ask of the stores, as one set of functions: the command line calls them directly while no gateway
+// runs, and through the control socket while one does. No logic of its own beyond shaping the answers.
+import { GatewayError } from './core/errors.ts';
+import type { KeyId } from './core/key.ts';
+import type { TenantId } from './core/origin.ts';
+import type { StoredKey } from './keys/records.ts';
+import type { KeyStore } from './keys/store.ts';
+import type { AppliedKeys } from './keys/apply.ts';
+import type { QueueEntry } from './queue/message-types.ts';
+import type { Queue } from './queue/queue.ts';
+
+/** A key as the operator sees it. Never holds private parts. */
+export interface KeySummary {
+  readonly id: string;
+  readonly tenant: string;
+  /** `retired`: no longer declared, kept for decryption. `damaged`: nothing but its id can be read. */
+  readonly state: 'active' | 'retired' | 'damaged';
+  readonly format: string;
+  readonly role: string;
+  readonly addresses: readonly string[];
+  readonly hasPrivateKey: boolean;
+  readonly notBefore: string | null;
+  readonly notAfter: string | null;
+  readonly source: string;
+}
+
+export interface KeyDetails extends KeySummary {
+  /** Public part: PEM chain or armoured key. */
+  readonly material: string;
+}
+
+export interface TenantApplied extends AppliedKeys {
+  readonly tenant: string;
+}
+
+/** All answers are plain data, safe to print. Every function may throw GatewayError. */
+export interface Operations {
+  status(): Promise<{ readonly pid: number; readonly tenants: readonly string[]; readonly queued: number }>;
+  /** Reads the policy files anew, applies their keys, and puts them in force; a problem changes nothing. */
+  applyPolicies(): Promise<readonly TenantApplied[]>;
+  listKeys(): Promise<readonly KeySummary[]>;
+  showKey(id: string): Promise<KeyDetails>;
+  removeKey(id: string): Promise<KeySummary>;
+  listQueue(): Promise<readonly QueueEntry[]>;
+  showQueued(id: string): Promise<QueueEntry>;
+  retryQueued(id: string): Promise<QueueEntry>;
+  removeQueued(id: string): Promise<QueueEntry>;
+}
+
+interface FoundKey {
+  readonly tenant: TenantId;
+  readonly summary: KeySummary;
+  readonly material: string;
+}
+
+export interface OperationServices {
+  readonly keys: KeyStore;
+  readonly queue: Queue;
+  /** Names of the tenants whose policies are in force. */
+  readonly tenants: () => readonly string[];
+  readonly applyPolicies: () => Promise<readonly TenantApplied[]>;
+}
+
+export function operationsOf({ keys, queue, tenants, applyPolicies }: OperationServices): Operations {
+  const found = async (): Promise<readonly FoundKey[]> => {
+    return (await Promise.all(keys.tenants().map((tenant) => keysOf(keys, tenant)))).flat();
+  };
+  const find = async (id: string): Promise<FoundKey> => {
+    const matching = (await found()).filter(({ summary }) => summary.id === id || isStartOf(id, summary.id));
+    const [key, ...others] = matching;
+    if (!key) throw new GatewayError('config-invalid', `no key ${id}; see \`postern keys list\``);
+    if (others.length > 0)
+      throw new GatewayError('config-invalid', `${id} fits several keys; give more of it`);
+    return key;
+  };
+  return {
+    status: () =>
+      Promise.resolve({
+        pid: process.pid,
+        tenants: tenants(),
+        queued: queue.list().length,
+      }),
+    applyPolicies,
+    listKeys: async () => (await found()).map(({ summary }) => summary),
+    showKey: async (id) => {
+      const { summary, material } = await find(id);
+      return { ...summary, material };
+    },
+    removeKey: async (id) => {
+      const { summary, tenant } = await find(id);
+      await keys.forTenant(tenant).remove(summary.id as KeyId);
+      return summary;
+    },
+    listQueue: () => Promise.resolve(queue.list()),
+    showQueued: (id) => Promise.resolve(queuedOf(queue, id)),
+    retryQueued: async (id) => {
+      const entry = queuedOf(queue, id);
+      await queue.retry(id);
+      return entry;
+    },
+    removeQueued: async (id) => {
+      const entry = queuedOf(queue, id);
+      await queue.remove(id);
+      return entry;
+    },
+  };
+}
+
+function queuedOf(queue: Queue, id: string): QueueEntry {
+  const entry = queue.show(id);
+  if (!entry) throw new GatewayError('config-invalid', `no queued message ${id}; see \`postern queue list\``);
+  return entry;
+}
+
+async function keysOf(keys: KeyStore, tenant: TenantId): Promise<readonly FoundKey[]> {
+  const { records, unreadable } = await keys.forTenant(tenant).inspect();
+  const damaged = unreadable.map((id) => ({ tenant, summary: damagedSummary(tenant, id), material: '' }));
+  return [
+    ...records.map((record) => ({ tenant, summary: summaryOf(record), material: record.material })),
+    ...damaged,
+  ];
+}
+
+/** `smime:12ab` and `12ab` both name the key whose fingerprint begins so. */
+function isStartOf(given: string, id: string): boolean {
+  const start = given.toLowerCase();
+  return start !== '' && (id.startsWith(start) || (id.split(':')[1] ?? '').startsWith(start));
+}
+
+function summaryOf(record: StoredKey): KeySummary {
+  return {
+    id: record.id,
+    tenant: record.tenant,
+    state: record.isRetired ? 'retired' : 'active',
+    format: record.format,
+    role: record.role,
+    addresses: record.addresses,
+    hasPrivateKey: record.hasPrivateKey,
+    notBefore: record.notBefore.toISOString(),
+    notAfter: record.notAfter?.toISOString() ?? null,
+    source: record.source,
+  };
+}
+
+function damagedSummary(tenant: TenantId, id: KeyId): KeySummary {
+  return {
+    id,
+    tenant,
+    state: 'damaged',
+    format: id.split(':')[0] ?? '',
+    role: '',
+    addresses: [],
+    hasPrivateKey: false,
+    notBefore: null,
+    notAfter: null,
+    source: '',
+  };
+}
