@@ -150,10 +150,9 @@ class LevelKeyDatabase implements KeyDatabase {
 
   async #write(operations: readonly KeyOperation[]): Promise<void> {
     this.#throwIfFailed();
-    const existing = operations.filter((operation) => versionOf(this.#index, operation.name) !== undefined);
-    const effective = operations.filter(
-      (operation) => operation.kind === 'put' || existing.includes(operation),
-    );
+    const last = [...new Map(operations.map((operation) => [operation.name, operation])).values()];
+    const existing = last.filter(({ name }) => versionOf(this.#index, name) !== undefined);
+    const effective = last.filter((operation) => operation.kind === 'put' || existing.includes(operation));
     if (effective.length === 0) return;
     try {
       this.#index = await this.#rows.write(this.#index, effective);

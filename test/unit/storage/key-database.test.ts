@@ -160,7 +160,7 @@ test('a record that vanished, was damaged, was put under another name or is an o
 
 test('a record with any byte flipped is unreadable and never another value', async () => {
   await using folder = await makeStore({ a: 'secret value', b: 'other' });
-  let record = Buffer.alloc(0);
+  let record: Buffer = Buffer.alloc(0);
   await changeRows(folder.path, async (level) => {
     record = (await level.get('record:a')) ?? record;
   });
