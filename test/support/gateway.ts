@@ -1,5 +1,5 @@
 // A real gateway against a lab, in a folder of its own: configuration, policy and keys as files, as an operator has them.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { type Config, readConfig } from '../../src/config.ts';
@@ -17,6 +17,8 @@ export interface TestGatewayOptions {
   readonly outbound?: string;
   /** More sections, YAML at column 0. */
   readonly more?: string;
+  /** PEM of CAs that the client certificate of Exchange Online may also lead to. */
+  readonly exchangeCa?: string;
   /** More of the site configuration, YAML at column 0. */
   readonly config?: string;
   readonly environment?: GatewayEnvironment;
@@ -113,6 +115,8 @@ ${more}`;
     tenantPolicy('contoso', keys, options.outbound ?? OUTBOUND, options.more ?? ''),
   );
   await writeFile(join(folder, 'policies/fabrikam.yaml'), tenantPolicy('fabrikam', '', OUTBOUND, ''));
+  const moreCa = join(folder, 'keys/more-ca.crt');
+  await writeFile(moreCa, options.exchangeCa ?? (await readFile(files.publicCa)));
   const file = join(folder, 'postern.yaml');
   await writeFile(
     file,
@@ -127,7 +131,7 @@ listener:
   certificate: ${files.listener.cert}
   key: ${files.listener.key}
 exchange:
-  ca: [${files.publicCa}]
+  ca: [${files.publicCa}, ${moreCa}]
 internet:
   port: ${lab.mxPort}
   resolvers: ['${lab.dns.address}:${lab.dns.port}']
