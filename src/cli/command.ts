@@ -164,3 +164,11 @@ export function print(io: Io, lines: string): void {
 export function printJson(io: Io, value: unknown): void {
   io.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }
+
+/** Resolves once SIGINT or SIGTERM came. Keeps the process alive until then. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -3,7 +3,7 @@ import { readConfig } from '../config.ts';
 import { openGateway } from '../gateway.ts';
 import { asGatewayError } from '../core/errors.ts';
 import { openLog } from '../core/log.ts';
-import { type Command, configOption, configPath, EXIT, printJson, print } from './command.ts';
+import { type Command, configOption, configPath, EXIT, print, printJson, untilAborted } from './command.ts';
 
 export const serve: Command = {
   name: 'serve',
@@ -34,10 +34,3 @@ process at once. The log goes to standard error, one JSON object per line.`,
     return EXIT.success;
   },
 };
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}

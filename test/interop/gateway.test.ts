@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 import { bytesSource } from '../../src/core/bytes.ts';
 import { sampleMessage } from '../../src/lab/messages.ts';
 import { openLab } from '../../src/lab/world.ts';
-import { openTestGateway } from '../support/gateway.ts';
+import { openLabGateway } from '../../src/lab/lab-gateway.ts';
 
 // Short: the agent's socket path has a limit of 108 characters.
 const folder = mkdtempSync(join(tmpdir(), 'gw-'));
@@ -19,7 +19,7 @@ const [user, second, bob] = await Promise.all([
   lab.makePerson('second@contoso.example'),
   lab.makePerson('bob@remote.example'),
 ]);
-const server = await openTestGateway(lab, {
+const server = await openLabGateway(lab, {
   own: [user, second],
   partners: [bob],
   outbound: `rules:

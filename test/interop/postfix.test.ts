@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { prepareTenantMail } from '../../src/lab/exchange-client.ts';
 import { sampleMessage } from '../../src/lab/messages.ts';
 import { openLab } from '../../src/lab/world.ts';
-import { openTestGateway } from '../support/gateway.ts';
+import { openLabGateway } from '../../src/lab/lab-gateway.ts';
 import { startPostfix } from '../support/postfix.ts';
 import { bytesOf } from '../support/storage.ts';
 
@@ -22,7 +22,7 @@ const [user, bob] = await Promise.all([
   lab.makePerson('bob@remote.example'),
 ]);
 const receiver = await startPostfix();
-const server = await openTestGateway(lab, {
+const server = await openLabGateway(lab, {
   own: [user],
   partners: [bob],
   outbound: `deliver: smarthost
@@ -141,7 +141,7 @@ test('what Postfix refuses for good becomes a report to the sender', async () =>
   const message = sampleMessage('plain', { from: user.address, to: ['nobody@refused.example'] });
   const refusing = await startPostfix({ settings: { smtpd_recipient_restrictions: 'reject' } });
   try {
-    await using other = await openTestGateway(lab, {
+    await using other = await openLabGateway(lab, {
       own: [user],
       outbound: 'deliver: smarthost\notherwise: { sign: none, encrypt: never }',
       config: `smarthost: { host: 127.0.0.1, port: ${refusing.port}, tls: opportunistic }`,

@@ -10,12 +10,16 @@ import { parseCertificate } from '../../src/smime/certificate.ts';
 import { decryptMessage, encryptMessage, signMessage, verifyMessage } from '../../src/smime/message.ts';
 import {
   asPerson,
+  SAMPLE_ENTITY as ENTITY,
+  SAMPLE_MESSAGE as MESSAGE,
   chunkedSource,
   cmsMail,
   createWorld,
   limits,
   mail,
   runStage,
+  SAMPLE_UNWRAPPED,
+  signedMail,
   type TestPerson,
 } from '../support/smime.ts';
 
@@ -31,27 +35,6 @@ const people = {
 };
 const keyTypes = ['rsa', 'p256', 'p384'] as const;
 const at = new Date();
-
-const ENTITY = mail(
-  'Content-Type: multipart/mixed; boundary=x',
-  '',
-  '--x',
-  'Content-Type: text/plain; charset=utf-8',
-  'Content-Transfer-Encoding: quoted-printable',
-  '',
-  'gr=C3=BC=C3=9Fe',
-  '--x',
-  'Content-Type: application/octet-stream',
-  'Content-Transfer-Encoding: base64',
-  '',
-  Buffer.alloc(150_000, 'postern').toString('base64').replace(/.{76}/g, '$&\r\n'),
-  '--x--',
-  '',
-);
-const MESSAGE = Buffer.concat([
-  mail('From: rsa@contoso.example', 'Subject: interop', 'MIME-Version: 1.0', ''),
-  ENTITY,
-]);
 
 function file(name: string, bytes?: Uint8Array | string): string {
   const path = join(folder, name);
@@ -177,10 +160,7 @@ test('we decrypt what openssl encrypts', async (t) => {
         const { bytes, outcome } = await runStage(stage);
         assert.equal(outcome.kind, 'decrypted', JSON.stringify(outcome));
         assert.equal(outcome.kind === 'decrypted' && outcome.authenticated, name.includes('GCM'));
-        assert.deepEqual(
-          bytes,
-          Buffer.concat([mail('From: rsa@contoso.example', 'MIME-Version: 1.0', ''), ENTITY]),
-        );
+        assert.deepEqual(bytes, SAMPLE_UNWRAPPED);
       });
     }
   }
@@ -224,23 +204,35 @@ test('3DES and a password say what they are', async (t) => {
   }
 });
 
+/** Ways to read a mail file. QUIRK: with -binary alone openssl takes the CR before a delimiter for content. */
+const readings: readonly (readonly [string, string, readonly string[], 'wire' | 'unix'])[] = [
+  ['as on the wire', 'cms', [], 'wire'],
+  ['byte for byte', 'cms', ['-binary', '-crlfeol'], 'wire'],
+  ['the older smime command', 'smime', [], 'wire'],
+  ['stored with line feeds', 'cms', [], 'unix'],
+];
+
 test('openssl verifies what we sign', async (t) => {
   for (const type of keyTypes) {
-    await t.test(type, async () => {
-      const { bytes } = await runStage(
-        signMessage(chunkedSource(MESSAGE, 4_099), people[type].signer, { limits, at }),
-      );
-      const args = [
-        '-verify',
-        '-binary',
-        '-in',
-        file('signed.eml', bytes),
-        '-CAfile',
-        file('ca.crt'),
-        '-purpose',
-        'smimesign',
-      ];
-      assert.deepEqual(openssl('cms', ...args), ENTITY);
+    const { bytes } = await runStage(
+      signMessage(chunkedSource(MESSAGE, 4_099), people[type].signer, { limits, at }),
+    );
+    const files = {
+      wire: file(`signed-${type}.eml`, bytes),
+      unix: file(`signed-${type}-unix.eml`, bytes.toString('latin1').replaceAll('\r\n', '\n')),
+    };
+    for (const [name, command, options, form] of readings) {
+      await t.test(`${type}, ${name}`, () => {
+        const args = ['-verify', '-in', files[form], '-CAfile', file('ca.crt'), '-purpose', 'smimesign'];
+        assert.deepEqual(openssl(command, ...args, ...options), ENTITY);
+      });
+    }
+    await t.test(`${type}, one byte changed`, () => {
+      const changed = Buffer.from(bytes);
+      const index = changed.indexOf('gr=C3');
+      changed[index] = 0x47;
+      const args = ['-verify', '-in', file('changed.eml', changed), '-CAfile', file('ca.crt')];
+      assert.throws(() => openssl('cms', ...args), /verification failure|content verify error/i);
     });
   }
 });
@@ -257,10 +249,19 @@ const signatures: readonly (readonly [string, readonly string[], readonly string
     ['without signed attributes', ['-noattr'], [], 'broken'],
   ];
 
+// RFC 8551 §3.5.3.1 wants it absent. openssl's DER has it with -stream, its mails never do.
+test('a detached signature that brings a content of its own is broken, also where it is the same', async () => {
+  const outcome = await verifyTheirs('detached', 'rsa', ['-stream', '-indef'], []);
+  assert.equal(outcome.kind === 'verified' && outcome.signatures[0].integrity, 'broken');
+});
+
 test('we verify what openssl signs', async (t) => {
   for (const [name, options, keyOptions, integrity] of signatures) {
     for (const type of keyOptions.length > 0 ? (['rsa'] as const) : keyTypes) {
-      for (const form of ['detached', 'opaque'] as const) {
+      // Streamed DER of openssl always brings the content along: that is no detached signature.
+      for (const form of options.includes('-stream')
+        ? (['opaque'] as const)
+        : (['detached', 'opaque'] as const)) {
         await t.test(`${name}, ${type}, ${form}`, async () => {
           const outcome = await verifyTheirs(form, type, options, keyOptions);
           assert.equal(outcome.kind === 'verified' && outcome.form, form);
@@ -290,59 +291,35 @@ async function verifyTheirs(
   ];
   const shared = ['-sign', '-binary', '-in', file('entity'), '-certfile', file('sub.crt'), ...options];
   if (form === 'opaque')
-    return outcomeOf(cmsMail(openssl('cms', ...shared, '-nodetach', '-outform', 'DER', ...signer)), ENTITY);
+    return outcomeOf(cmsMail(openssl('cms', ...shared, '-nodetach', '-outform', 'DER', ...signer)), 'opaque');
   const der = openssl('cms', ...shared, '-outform', 'DER', ...signer);
-  return outcomeOf(
-    Buffer.concat([
-      mail(
-        'From: rsa@contoso.example',
-        'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; boundary=sig',
-        '',
-        '--sig',
-        '',
-      ),
-      ENTITY,
-      mail(
-        '',
-        '--sig',
-        'Content-Type: application/pkcs7-signature',
-        'Content-Transfer-Encoding: base64',
-        '',
-        der.toString('base64'),
-        '--sig--',
-        '',
-      ),
-    ]),
-  );
+  return outcomeOf(signedMail(ENTITY, der));
 }
 
 async function outcomeOf(
   message: Buffer,
-  entity?: Buffer,
+  form: 'detached' | 'opaque' = 'detached',
 ): Promise<Awaited<ReturnType<typeof runStage>>['outcome']> {
   const { bytes, outcome } = await runStage(
     verifyMessage(chunkedSource(message, 3_001), world.trust, { limits }),
   );
-  const head = mail('From: rsa@contoso.example', 'MIME-Version: 1.0', '');
-  assert.deepEqual(bytes, entity ? Buffer.concat([head, entity]) : Buffer.alloc(0));
+  assert.deepEqual(bytes, form === 'opaque' ? SAMPLE_UNWRAPPED : Buffer.alloc(0));
   return outcome;
 }
 
-test('a detached mail as openssl writes it', async () => {
-  const written = openssl(
-    'cms',
-    '-sign',
-    '-binary',
-    '-crlfeol',
-    '-in',
-    file('entity'),
-    '-signer',
-    file('rsa.crt'),
-    '-inkey',
-    file('rsa.key'),
-    '-certfile',
-    file('sub.crt'),
-  );
-  const outcome = await outcomeOf(asMail(written));
-  assert.equal(outcome.kind === 'verified' && outcome.signatures[0].integrity, 'intact');
+test('a detached mail as openssl writes it', async (t) => {
+  const byteForByte = ['-binary', '-crlfeol'];
+  for (const [name, content, options] of [
+    ['held', ENTITY, byteForByte],
+    ['streamed', ENTITY, [...byteForByte, '-stream']],
+    ['text with a header of its making', mail('hello', 'world', ''), ['-text']],
+  ] as const) {
+    await t.test(name, async () => {
+      const signer = ['-signer', file('rsa.crt'), '-inkey', file('rsa.key'), '-certfile', file('sub.crt')];
+      const written = openssl('cms', '-sign', '-in', file('content', content), ...options, ...signer);
+      const outcome = await outcomeOf(asMail(written));
+      assert.equal(outcome.kind === 'verified' && outcome.form, 'detached');
+      assert.equal(outcome.kind === 'verified' && outcome.signatures[0].integrity, 'intact');
+    });
+  }
 });

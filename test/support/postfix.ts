@@ -151,7 +151,7 @@ function readMaildir(folder: string): readonly Buffer[] {
   return names.map((name) => readFileSync(join(folder, name)));
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,16 +1,16 @@
-// A real gateway against a lab, in a folder of its own: configuration, policy and keys as files, as an operator has them.
+// A real gateway in a lab, in a folder of its own: configuration, policies and keys as files, as an operator has them.
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { type Config, readConfig } from '../../src/config.ts';
-import { silentLog } from '../../src/core/log.ts';
-import { type Gateway, type GatewayEnvironment, initStores, openGateway } from '../../src/gateway.ts';
-import { writePersonFiles } from '../../src/lab/gateway-files.ts';
-import type { HostedTenantName } from '../../src/lab/lab-tenants.ts';
-import type { Person } from '../../src/lab/people.ts';
-import type { Lab } from '../../src/lab/world.ts';
+import { type Config, readConfig } from '../config.ts';
+import { silentLog } from '../core/log.ts';
+import { type Gateway, type GatewayEnvironment, initStores, openGateway } from '../gateway.ts';
+import { writePersonFiles } from './gateway-files.ts';
+import type { HostedTenantName } from './lab-tenants.ts';
+import type { Person } from './people.ts';
+import type { Lab } from './world.ts';
 
-export interface TestGatewayOptions {
+export interface LabGatewayOptions {
   readonly own?: readonly Person[];
   readonly partners?: readonly Person[];
   /** The outbound section of contoso's policy, YAML at column 0. */
@@ -24,7 +24,7 @@ export interface TestGatewayOptions {
   readonly environment?: GatewayEnvironment;
 }
 
-export interface TestGateway extends AsyncDisposable {
+export interface LabGateway extends AsyncDisposable {
   readonly gateway: Gateway;
   readonly config: Config;
   readonly folder: string;
@@ -35,10 +35,10 @@ export interface TestGateway extends AsyncDisposable {
 const OUTBOUND = 'otherwise: { sign: auto, encrypt: when-possible, fallback: plain }';
 
 /** Writes everything, opens the gateway, and points the lab at it. */
-export async function openTestGateway(lab: Lab, options: TestGatewayOptions = {}): Promise<TestGateway> {
-  const folder = await mkdtemp(join(tmpdir(), 'postern-test-'));
+export async function openLabGateway(lab: Lab, options: LabGatewayOptions = {}): Promise<LabGateway> {
+  const folder = await mkdtemp(join(tmpdir(), 'postern-lab-'));
   try {
-    const config = await writeTestGateway(lab, folder, options);
+    const config = await writeLabGateway(lab, folder, options);
     await initStores(config);
     const environment = { log: silentLog, ...options.environment };
     let gateway = await openGateway(config, environment);
@@ -67,10 +67,10 @@ export async function openTestGateway(lab: Lab, options: TestGatewayOptions = {}
 }
 
 /** Writes the files of a gateway without starting it. */
-export async function writeTestGateway(
+export async function writeLabGateway(
   lab: Lab,
   folder: string,
-  options: TestGatewayOptions = {},
+  options: LabGatewayOptions = {},
 ): Promise<Config> {
   const files = await lab.writeGatewayFiles(join(folder, 'keys'));
   const at = (path: string) => relative(join(folder, 'policies'), path);
