@@ -56,7 +56,7 @@ function fileSource(path: string): ByteSource {
     size: statSync(path).size,
     open: (range) =>
       createReadStream(path, {
-        highWaterMark: BLOCK_BYTES / 4,
+        highWaterMark: BLOCK_BYTES,
         start: range?.start ?? 0,
         ...(range?.end === undefined ? {} : { end: range.end - 1 }),
       }),

@@ -17,7 +17,11 @@ export const ID = {
   pSpecified: '1.2.840.113549.1.1.9',
   ecPublicKey: '1.2.840.10045.2.1',
   ecdsaWithSha256: '1.2.840.10045.4.3.2',
+  ecdsaWithSha384: '1.2.840.10045.4.3.3',
+  ecdsaWithSha512: '1.2.840.10045.4.3.4',
   sha256: '2.16.840.1.101.3.4.2.1',
+  sha384: '2.16.840.1.101.3.4.2.2',
+  sha512: '2.16.840.1.101.3.4.2.3',
   aes128Cbc: '2.16.840.1.101.3.4.1.2',
   aes256Cbc: '2.16.840.1.101.3.4.1.42',
   aes128Gcm: '2.16.840.1.101.3.4.1.6',
@@ -55,8 +59,8 @@ export const digests: ReadonlyMap<string, DigestName> = new Map([
   ['1.3.14.3.2.26', 'sha1'],
   ['2.16.840.1.101.3.4.2.4', 'sha224'],
   [ID.sha256, 'sha256'],
-  ['2.16.840.1.101.3.4.2.2', 'sha384'],
-  ['2.16.840.1.101.3.4.2.3', 'sha512'],
+  [ID.sha384, 'sha384'],
+  [ID.sha512, 'sha512'],
 ]);
 
 /** Digests for which two texts of one value can be made: a signature with them proves nothing any more. */
@@ -87,8 +91,8 @@ export const signatureAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = new 
   ['1.2.840.10045.4.1', { scheme: 'ecdsa', digest: 'sha1' }],
   ['1.2.840.10045.4.3.1', { scheme: 'ecdsa', digest: 'sha224' }],
   [ID.ecdsaWithSha256, { scheme: 'ecdsa', digest: 'sha256' }],
-  ['1.2.840.10045.4.3.3', { scheme: 'ecdsa', digest: 'sha384' }],
-  ['1.2.840.10045.4.3.4', { scheme: 'ecdsa', digest: 'sha512' }],
+  [ID.ecdsaWithSha384, { scheme: 'ecdsa', digest: 'sha384' }],
+  [ID.ecdsaWithSha512, { scheme: 'ecdsa', digest: 'sha512' }],
   ['1.3.101.112', { scheme: 'eddsa' }],
   ['1.3.101.113', { scheme: 'eddsa' }],
 ]);

@@ -21,7 +21,7 @@ export function sequence(...contents: readonly Uint8Array[]): Buffer {
 
 /** A SET OF with its elements in DER order (X.690 §11.6). */
 export function setOf(...contents: readonly Uint8Array[]): Buffer {
-  return element(0x31, ...contents.toSorted(Buffer.compare));
+  return element(0x31, ...contents.toSorted((one, other) => Buffer.compare(one, other)));
 }
 
 /** A context-specific constructed element `[number]`. */

@@ -45,7 +45,7 @@ export function agreeOnKey(publicKey: KeyObject, contentKey: Uint8Array): Agreed
     publicKey.asymmetricKeyType === 'x25519'
       ? generateKeyPairSync('x25519')
       : generateKeyPairSync('ec', { namedCurve: publicKey.asymmetricKeyDetails?.namedCurve ?? '' });
-  const isLarge = /^secp/.test(publicKey.asymmetricKeyDetails?.namedCurve ?? '');
+  const isLarge = (publicKey.asymmetricKeyDetails?.namedCurve ?? '').startsWith('secp');
   const wrapDer = algorithmIdentifier(ID.aes256Wrap);
   const scheme: AgreementScheme = {
     digest: isLarge ? 'sha384' : 'sha256',

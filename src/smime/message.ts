@@ -29,7 +29,7 @@ import {
   openEnvelope,
 } from './enveloped-data.ts';
 import type { SmimeDecryptionKey } from './recipient-info.ts';
-import { type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
+import { signingDigest, type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
 import { verifyDetached, verifyOpaque } from './signed-message.ts';
 
 export type { SmimeDecryptionKey, SmimeSigner };
@@ -72,14 +72,15 @@ export async function* signMessage(
   signer: SmimeSigner,
   options: SigningOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
+  const digest = signingDigest(signer.key);
   const { outer, entity } = await prepareEntity(message, options.limits);
   const boundary = makeBoundary();
   const contentType = makeContentType('multipart/signed', {
     protocol: 'application/pkcs7-signature',
-    micalg: 'sha-256',
+    micalg: digest.micalg,
     boundary,
   });
-  const hash = createHash('sha256');
+  const hash = createHash(digest.name);
   const signature = signaturePart(() => writeDetachedSignature(hash.digest(), signer, options.at));
   yield* wrapMessage(
     outer,

@@ -46,14 +46,48 @@ export interface SignedDataReader extends AsyncDisposable {
   tail(): Promise<SignedDataTail>;
 }
 
+/** What a key signs with. */
+export interface SigningDigest {
+  readonly name: 'sha256' | 'sha384' | 'sha512';
+  /** As multipart/signed names it (RFC 8551 §3.5.3.2). */
+  readonly micalg: string;
+  readonly id: string;
+  readonly ecdsaId: string;
+}
+
+const SHA256: SigningDigest = {
+  name: 'sha256',
+  micalg: 'sha-256',
+  id: ID.sha256,
+  ecdsaId: ID.ecdsaWithSha256,
+};
+// QUIRK: gpgsm refuses a digest that is shorter than the curve (test: gpgsm verifies what we sign).
+const CURVE_DIGESTS: ReadonlyMap<string, SigningDigest> = new Map([
+  ['secp384r1', { name: 'sha384', micalg: 'sha-384', id: ID.sha384, ecdsaId: ID.ecdsaWithSha384 }],
+  ['secp521r1', { name: 'sha512', micalg: 'sha-512', id: ID.sha512, ecdsaId: ID.ecdsaWithSha512 }],
+  ['brainpoolP384r1', { name: 'sha384', micalg: 'sha-384', id: ID.sha384, ecdsaId: ID.ecdsaWithSha384 }],
+  ['brainpoolP512r1', { name: 'sha512', micalg: 'sha-512', id: ID.sha512, ecdsaId: ID.ecdsaWithSha512 }],
+]);
 const MAX_CERTIFICATES = 100;
 const MAX_DIGESTS = 16;
 
-/** A detached signature over a content with this SHA-256 digest: DER, with the chain but without its root. */
+/** The digest for a key: SHA-256, and what suits the larger curves. Throws GatewayError `signing-key-missing`. */
+export function signingDigest(key: KeyObject): SigningDigest {
+  if (key.asymmetricKeyType !== 'rsa' && key.asymmetricKeyType !== 'ec') {
+    throw new GatewayError('signing-key-missing', 'type of the signing key is not supported');
+  }
+  return CURVE_DIGESTS.get(key.asymmetricKeyDetails?.namedCurve ?? '') ?? SHA256;
+}
+
+/**
+ * A detached signature over a content with this digest, which must be the signer's `signingDigest`: DER, with the chain
+ * but without its root.
+ */
 export function writeDetachedSignature(messageDigest: Uint8Array, signer: SmimeSigner, at: Date): Buffer {
+  const digest = signingDigest(signer.key);
   const attributes = writeSignedAttributes(messageDigest, at);
-  const digestAlgorithm = algorithmIdentifier(ID.sha256);
-  const { algorithm, signature } = signAttributes(attributes, signer);
+  const digestAlgorithm = algorithmIdentifier(digest.id);
+  const { algorithm, signature } = signAttributes(attributes, signer.key, digest);
   const signerInfo = sequence(
     integer(1),
     issuerAndSerial(signer.certificate),
@@ -166,22 +200,22 @@ async function readCertificates(reader: BerReader): Promise<readonly Certificate
   return certificates;
 }
 
-/** RSA PKCS#1 v1.5 or ECDSA, both with SHA-256 (RFC 8551 §2.2). Throws GatewayError `signing-key-missing` for others. */
-function signAttributes(attributes: Buffer, { key }: SmimeSigner): { algorithm: Buffer; signature: Buffer } {
-  switch (key.asymmetricKeyType) {
-    case 'rsa':
-      return {
-        algorithm: algorithmIdentifier(ID.rsaEncryption, NULL),
-        signature: sign('sha256', attributes, { key, padding: constants.RSA_PKCS1_PADDING }),
-      };
-    case 'ec':
-      return {
-        algorithm: algorithmIdentifier(ID.ecdsaWithSha256),
-        signature: sign('sha256', attributes, { key, dsaEncoding: 'der' }),
-      };
-    default:
-      throw new GatewayError('signing-key-missing', 'type of the signing key is not supported');
+/** RSA PKCS#1 v1.5 or ECDSA (RFC 8551 §2.2). */
+function signAttributes(
+  attributes: Buffer,
+  key: KeyObject,
+  digest: SigningDigest,
+): { algorithm: Buffer; signature: Buffer } {
+  if (key.asymmetricKeyType === 'ec') {
+    return {
+      algorithm: algorithmIdentifier(digest.ecdsaId),
+      signature: sign(digest.name, attributes, { key, dsaEncoding: 'der' }),
+    };
   }
+  return {
+    algorithm: algorithmIdentifier(ID.rsaEncryption, NULL),
+    signature: sign(digest.name, attributes, { key, padding: constants.RSA_PKCS1_PADDING }),
+  };
 }
 
 function headerBytes(der: Buffer): number {

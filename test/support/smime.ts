@@ -90,3 +90,57 @@ export function cmsMail(cms: Uint8Array): Buffer {
     '',
   );
 }
+
+/** An entity as a MIME agent writes it: CRLF, a multipart, longer than the pieces of any peer. */
+export const SAMPLE_ENTITY = mail(
+  'Content-Type: multipart/mixed; boundary=x',
+  '',
+  '--x',
+  'Content-Type: text/plain; charset=utf-8',
+  'Content-Transfer-Encoding: quoted-printable',
+  '',
+  'gr=C3=BC=C3=9Fe',
+  '--x',
+  'Content-Type: application/octet-stream',
+  'Content-Transfer-Encoding: base64',
+  '',
+  Buffer.alloc(150_000, 'postern').toString('base64').replace(/.{76}/g, '$&\r\n'),
+  '--x--',
+  '',
+);
+
+/** The entity as a whole mail. */
+export const SAMPLE_MESSAGE = Buffer.concat([
+  mail('From: rsa@contoso.example', 'Subject: interop', 'MIME-Version: 1.0', ''),
+  SAMPLE_ENTITY,
+]);
+
+/** What comes out of a CMS structure with the sample entity that stands in `cmsMail`. */
+export const SAMPLE_UNWRAPPED = Buffer.concat([
+  mail('From: rsa@contoso.example', 'MIME-Version: 1.0', ''),
+  SAMPLE_ENTITY,
+]);
+
+/** A multipart/signed mail from rsa@contoso.example over the entity. */
+export function signedMail(entity: Uint8Array, signature: Uint8Array): Buffer {
+  return Buffer.concat([
+    mail(
+      'From: rsa@contoso.example',
+      'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; boundary=sig',
+      '',
+      '--sig',
+      '',
+    ),
+    entity,
+    mail(
+      '',
+      '--sig',
+      'Content-Type: application/pkcs7-signature',
+      'Content-Transfer-Encoding: base64',
+      '',
+      Buffer.from(signature).toString('base64'),
+      '--sig--',
+      '',
+    ),
+  ]);
+}

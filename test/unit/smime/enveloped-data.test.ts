@@ -87,7 +87,7 @@ async function open(
 async function opened(bytes: Uint8Array, keys?: readonly SmimeDecryptionKey[]): Promise<OpenedEnvelope> {
   const result = await open(bytes, keys);
   assert.equal(result.kind, 'opened');
-  return result as OpenedEnvelope;
+  return result;
 }
 
 test('what is encrypted to several certificates opens with each key', async (t) => {
@@ -111,13 +111,14 @@ test('what is encrypted to several certificates opens with each key', async (t) 
   }
 });
 
+async function versionFor(person: TestPerson): Promise<number | undefined> {
+  const bytes = await collect(encryptContent(bytesSource(CONTENT).open(), [person.certificate]), 1_000_000);
+  return bytes[bytes.indexOf(Buffer.from([0xa0, 0x80, 0x30, 0x80, 0x02, 0x01])) + 6];
+}
+
 test('the version says whether there is more than key transport', async () => {
-  const version = async (person: TestPerson): Promise<number | undefined> => {
-    const bytes = await collect(encryptContent(bytesSource(CONTENT).open(), [person.certificate]), 1_000_000);
-    return bytes[bytes.indexOf(Buffer.from([0xa0, 0x80, 0x30, 0x80, 0x02, 0x01])) + 6];
-  };
-  assert.equal(await version(alice), 0);
-  assert.equal(await version(carol), 2);
+  assert.equal(await versionFor(alice), 0);
+  assert.equal(await versionFor(carol), 2);
 });
 
 test('a recipient named by key identifier', async () => {
@@ -258,8 +259,9 @@ test('an entry that cannot be used does not hide one that can', async () => {
   assert.deepEqual(await collect((await opened(bytes)).content, 10_000), CONTENT);
 });
 
+const sha = (id: string): Buffer => algorithmIdentifier(id, NULL);
+
 test('OAEP parameters are honoured', async (t) => {
-  const sha = (id: string): Buffer => algorithmIdentifier(id, NULL);
   const label = Buffer.from('postern');
   const table: readonly (readonly [string, readonly Uint8Array[], string, Buffer])[] = [
     ['absent', [], 'sha1', Buffer.alloc(0)],

@@ -20,7 +20,7 @@ import type { TrustContext } from '../../../src/smime/chain.ts';
 import { ContentDigest } from '../../../src/smime/content-digest.ts';
 import { issuerAndSerial } from '../../../src/smime/recipient-info.ts';
 import { writeSignedAttributes } from '../../../src/smime/signed-attributes.ts';
-import { openSignedData, writeDetachedSignature } from '../../../src/smime/signed-data.ts';
+import { openSignedData, signingDigest, writeDetachedSignature } from '../../../src/smime/signed-data.ts';
 import { judgeSigner } from '../../../src/smime/signer-info.ts';
 import { createTestCa } from '../../../src/lab/ca.ts';
 import { createWorld, inChunks, type TestPerson } from '../../support/smime.ts';
@@ -124,9 +124,15 @@ async function judgeOne(...args: Parameters<typeof judge>): Promise<SignatureRes
 }
 
 test('what is signed verifies, and says who signed when', async (t) => {
-  for (const person of [alice, carol, dora]) {
+  for (const [person, digest] of [
+    [alice, 'sha256'],
+    [carol, 'sha256'],
+    [dora, 'sha384'],
+  ] as const) {
     await t.test(person.certificate.addresses[0] ?? '', async () => {
-      const result = await judgeOne(writeDetachedSignature(sha256(CONTENT), person.signer, AT), CONTENT);
+      assert.equal(signingDigest(person.key).name, digest);
+      const value = createHash(digest).update(CONTENT).digest();
+      const result = await judgeOne(writeDetachedSignature(value, person.signer, AT), CONTENT);
       assert.deepEqual(result, {
         format: 'smime',
         integrity: 'intact',
@@ -136,6 +142,22 @@ test('what is signed verifies, and says who signed when', async (t) => {
         signedAt: AT,
       });
     });
+  }
+});
+
+test('the digest suits the key', () => {
+  const table: readonly (readonly [string, string, string])[] = [
+    ['P-256', 'sha256', 'sha-256'],
+    ['P-384', 'sha384', 'sha-384'],
+    ['P-521', 'sha512', 'sha-512'],
+    ['brainpoolP256r1', 'sha256', 'sha-256'],
+    ['brainpoolP384r1', 'sha384', 'sha-384'],
+    ['brainpoolP512r1', 'sha512', 'sha-512'],
+  ];
+  for (const [namedCurve, name, micalg] of table) {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve });
+    const digest = signingDigest(privateKey);
+    assert.deepEqual([digest.name, digest.micalg], [name, micalg], namedCurve);
   }
 });
 
