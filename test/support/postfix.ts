@@ -116,6 +116,7 @@ function master(port: number): string {
     `${name} ${kind} ${isPrivate ? 'y' : 'n'} - n ${more} ${command}\n`;
   return [
     service(String(port), 'inet', false, '- -', 'smtpd'),
+    service('pickup', 'unix', false, '60 1', 'pickup'),
     service('cleanup', 'unix', false, '- 0', 'cleanup'),
     service('qmgr', 'unix', false, '300 1', 'qmgr'),
     service('flush', 'unix', false, '1000? 0', 'flush'),
