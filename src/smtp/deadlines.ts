@@ -22,7 +22,8 @@ export class SessionDeadlines {
   #dataBytes = 0;
   #totalBytes = 0;
   #hasMail = false;
-  #timer: AbortController | undefined;
+  /** Runs on while no deadline is due: most waits are over long before, and ending a sleep costs more than they do. */
+  #timer: { readonly wakesAt: number; readonly abort: AbortController } | undefined;
 
   constructor(options: DeadlineOptions) {
     this.#options = options;
@@ -74,23 +75,36 @@ export class SessionDeadlines {
   #enter(phase: 'command' | 'data' | 'paused' | 'stopped'): void {
     if (this.#phase === 'stopped') return;
     this.#phase = phase;
-    this.#timer?.abort();
-    this.#timer = undefined;
     if (phase === 'command' || phase === 'data') this.#watch();
+    if (phase === 'stopped') this.#endTimer();
   }
 
+  /** Sees to it that a timer wakes no later than the deadline; one that wakes earlier looks again. */
   #watch(): void {
-    const timer = new AbortController();
+    const now = this.#now();
+    const wakesAt = Math.max(now, this.#deadline());
+    if (this.#timer && this.#timer.wakesAt <= wakesAt) return;
+    this.#endTimer();
+    const timer = { wakesAt, abort: new AbortController() };
     this.#timer = timer;
-    const expire = () => {
-      if (this.#timer !== timer) return;
-      // Content that arrived meanwhile has moved the deadline.
-      if (this.#now() < this.#deadline()) return this.#watch();
-      this.stop();
-      this.#options.onExpired();
-    };
-    const waitMs = Math.max(0, this.#deadline() - this.#now());
-    this.#options.clock.sleep(waitMs, timer.signal).then(expire, () => undefined);
+    this.#options.clock.sleep(wakesAt - now, timer.abort.signal).then(
+      () => this.#wake(timer),
+      () => undefined,
+    );
+  }
+
+  #wake(timer: object): void {
+    if (this.#timer !== timer) return;
+    this.#timer = undefined;
+    if (this.#phase !== 'command' && this.#phase !== 'data') return;
+    if (this.#now() < this.#deadline()) return this.#watch();
+    this.stop();
+    this.#options.onExpired();
+  }
+
+  #endTimer(): void {
+    this.#timer?.abort.abort();
+    this.#timer = undefined;
   }
 
   #deadline(): number {

@@ -12,6 +12,7 @@ import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { formatReply, type Reply } from '../core/reply.ts';
 import { readAnchors } from './client-certificate.ts';
+import { HANDLER_TIMEOUT_MS } from './handler-deadline.ts';
 import { Session, type SessionService, type TransactionHandler } from './session.ts';
 
 export interface ListenerTls {
@@ -35,6 +36,8 @@ export interface ListenerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly handler: TransactionHandler;
+  /** How long the handler may take for one recipient or, once the content is there, for one message; default: 9 minutes. */
+  readonly handlerTimeoutMs?: number;
 }
 
 export interface Listener extends AsyncDisposable {
@@ -46,6 +49,11 @@ export interface Listener extends AsyncDisposable {
   close(graceMs: number): Promise<void>;
 }
 
+const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process uses this port',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  EACCES: 'ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE',
+};
 const DISPOSE_GRACE_MS = 5_000;
 /** smtp-server's stand-ins for sendmail, proxy commands that only a trusted peer may use, and what we do not offer. */
 const DISABLED = ['WIZ', 'SHELL', 'KILL', 'HELP', 'VRFY', 'XCLIENT', 'XFORWARD', 'AUTH', 'LHLO'];
@@ -62,6 +70,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     clock,
     log,
     handler: options.handler,
+    handlerTimeoutMs: options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS,
     isClosing: () => isClosing,
   };
   const server = new Server(options, service);
@@ -103,7 +112,7 @@ class Server extends SMTPServer {
       // SECURITY: one verdict per connection, from a full handshake: no tickets, no renegotiation (test: mtls-matrix).
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
       // A backstop behind the deadlines of the session, which know what they wait for.
-      socketTimeout: 2 * limits.idleTimeoutMs + limits.minRateAfterMs,
+      socketTimeout: 2 * limits.idleTimeoutMs + limits.minRateAfterMs + service.handlerTimeoutMs,
     });
     this.#service = service;
     this.server.maxConnections = 2 * limits.maxConnections;
@@ -176,7 +185,9 @@ async function listen(server: Server, { host, port }: ListenerOptions): Promise<
   try {
     await once(server.server, 'listening');
   } catch (cause) {
-    throw new GatewayError('config-invalid', `cannot listen on ${host}:${port}`, { cause });
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    const reason = LISTEN_PROBLEMS[code] ?? code;
+    throw new GatewayError('config-invalid', `cannot listen on ${host}:${port}: ${reason}`, { cause });
   }
   return (server.server.address() as AddressInfo).port;
 }

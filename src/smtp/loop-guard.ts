@@ -38,7 +38,10 @@ function literal(address: string): string {
 
 /** RFC 5322 §3.3, always in UTC: a local zone would tell where the gateway stands. */
 function mailDate(at: Date): string {
-  const two = (value: number) => String(value).padStart(2, '0');
   const day = `${DAYS[at.getUTCDay()]}, ${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]} ${at.getUTCFullYear()}`;
   return `${day} ${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())} +0000`;
+}
+
+function two(value: number): string {
+  return String(value).padStart(2, '0');
 }

@@ -2,7 +2,7 @@
 // chosen, and never to an address inside unless that is allowed. TLS and SMTP are the client's business.
 import { Resolver } from 'node:dns/promises';
 import type { Socket } from 'node:net';
-import mxConnect from 'mx-connect';
+import mxConnect, { type MxConnectOptions } from 'mx-connect';
 import { GatewayError } from '../core/errors.ts';
 import type { Reply } from '../core/reply.ts';
 
@@ -30,8 +30,15 @@ export interface RouteOptions {
 export interface Route {
   /** The mail exchangers of a domain (RFC 5321 §5.1), best first. */
   toDomain(domain: string, skip: readonly string[], signal: AbortSignal): Promise<OpenSocket | NoRoute>;
-  /** One host by name or address, without MX look-up. */
+  /** One host by name or address, without MX look-up. What goes wrong is `deferred`: the operator can put it right. */
   toHost(host: string, skip: readonly string[], signal: AbortSignal): Promise<OpenSocket | NoRoute>;
+}
+
+/** What mx-connect throws. */
+interface RouteError {
+  readonly code?: string;
+  readonly category?: string;
+  readonly temporary?: boolean;
 }
 
 const DNS_TIMEOUT_MS = 5_000;
@@ -39,26 +46,17 @@ const DNS_TRIES = 2;
 
 /** Prepares routing. Throws GatewayError `config-invalid` for a resolver that is no address. */
 export function openRoute(options: RouteOptions): Route {
-  const resolve = openResolver(options.resolvers);
-  const connect = (target: string, isHost: boolean, skip: readonly string[], signal: AbortSignal) =>
-    withSignal(
-      mxConnect({
-        target,
-        port: options.port,
-        maxConnectTime: options.connectTimeoutMs,
-        ignoreMXHosts: skip,
-        ...(isHost ? { mx: [target] } : {}),
-        dnsOptions: {
-          blockLocalAddresses: !options.allowPrivateAddresses,
-          blockReservedNetworks: !options.allowPrivateAddresses,
-          ...(resolve ? { resolveRecords: resolve } : {}),
-        },
-      }),
-      signal,
-    );
+  openResolver(options.resolvers);
   return {
-    toDomain: (domain, skip, signal) => connect(domain, false, skip, signal),
-    toHost: (host, skip, signal) => connect(host, true, skip, signal),
+    toDomain: (domain, skip, signal) =>
+      open({ ...connection(options, skip), target: domain }, options.resolvers, signal, explainDomain),
+    toHost: (host, skip, signal) =>
+      open(
+        { ...connection(options, skip), target: host, mx: [host] },
+        options.resolvers,
+        signal,
+        explainHost,
+      ),
   };
 }
 
@@ -67,30 +65,41 @@ export function isOpenSocket(result: OpenSocket | NoRoute): result is OpenSocket
   return 'socket' in result;
 }
 
-function openResolver(
-  servers: readonly string[],
-): ((domain: string, type: string) => Promise<unknown>) | undefined {
-  if (servers.length === 0) return undefined;
-  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES });
-  try {
-    resolver.setServers(servers);
-  } catch (cause) {
-    throw new GatewayError('config-invalid', 'a resolver is not written as address or address:port', {
-      cause,
-    });
-  }
-  return (domain, type) => resolver.resolve(domain, type);
+function connection(
+  { port, connectTimeoutMs, allowPrivateAddresses }: RouteOptions,
+  skip: readonly string[],
+) {
+  return {
+    port,
+    maxConnectTime: connectTimeoutMs,
+    ignoreMXHosts: skip,
+    dnsOptions: {
+      blockLocalAddresses: !allowPrivateAddresses,
+      blockReservedNetworks: !allowPrivateAddresses,
+    },
+  };
 }
 
-/** mx-connect knows no signal: a connection that comes too late is closed. */
-async function withSignal(
-  connecting: ReturnType<typeof mxConnect>,
+/** mx-connect knows no signal: look-ups are cancelled here, and a connection that comes too late is closed. */
+async function open(
+  options: MxConnectOptions,
+  resolvers: readonly string[],
   signal: AbortSignal,
+  explain: (error: RouteError) => NoRoute,
 ): Promise<OpenSocket | NoRoute> {
+  if (signal.aborted) return unreachable('delivery was stopped');
+  const resolver = openResolver(resolvers);
   const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(new Error('aborted'));
+  const abort = () => {
+    aborted.reject(new Error('aborted'));
+    resolver.cancel();
+  };
   signal.addEventListener('abort', abort, { once: true });
-  if (signal.aborted) abort();
+  const resolveRecords = async (domain: string, type: string) => {
+    signal.throwIfAborted();
+    return resolver.resolve(domain, type);
+  };
+  const connecting = mxConnect({ ...options, dnsOptions: { ...options.dnsOptions, resolveRecords } });
   try {
     const { socket, hostname, host } = await Promise.race([connecting, aborted.promise]);
     return { socket, host: hostname, address: host };
@@ -99,30 +108,50 @@ async function withSignal(
       ({ socket }) => socket.destroy(),
       () => undefined,
     );
-    return signal.aborted ? unreachable('delivery was stopped') : explain(error);
+    return signal.aborted ? unreachable('delivery was stopped') : explain(error as RouteError);
   } finally {
     signal.removeEventListener('abort', abort);
   }
 }
 
-function explain(error: unknown): NoRoute {
-  const { code, category, temporary } = error as {
-    readonly code?: string;
-    readonly category?: string;
-    readonly temporary?: boolean;
-  };
+/** A resolver for one connection, so that stopping one cancels the look-ups of no other. */
+function openResolver(servers: readonly string[]): Resolver {
+  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES });
+  try {
+    if (servers.length > 0) resolver.setServers(servers);
+    return resolver;
+  } catch (cause) {
+    throw new GatewayError('config-invalid', 'a resolver is not written as address or address:port', {
+      cause,
+    });
+  }
+}
+
+function explainDomain(error: RouteError): NoRoute {
+  const { code, category, temporary } = error;
   if (code === 'ENULLMX') return failed(556, '5.1.10', 'Recipient domain does not take mail (null MX)');
   if (code === 'InvalidIpAddress' && temporary !== true) {
     return failed(550, '5.4.4', 'The mail exchangers of the domain have no public address');
   }
   if (category === 'dns' && temporary !== true)
     return failed(550, '5.1.2', 'Recipient domain does not exist or has no mail exchanger');
-  if (category === 'dns') {
-    return {
-      status: 'deferred',
-      reply: { code: 451, enhanced: '4.4.3', text: 'Name look-up of the recipient domain failed' },
-    };
-  }
+  return category === 'dns' ? unresolved('Name look-up of the recipient domain failed') : unconnected(error);
+}
+
+function explainHost(error: RouteError): NoRoute {
+  if (error.category !== 'dns') return unconnected(error);
+  return unresolved(
+    error.temporary === true
+      ? 'Name look-up of the next hop failed'
+      : 'The name of the next hop has no usable address',
+  );
+}
+
+function unresolved(text: string): NoRoute {
+  return { status: 'deferred', reply: { code: 451, enhanced: '4.4.3', text } };
+}
+
+function unconnected({ code }: RouteError): NoRoute {
   return unreachable(code === undefined ? 'no connection' : `no connection (${code})`);
 }
 

@@ -17,6 +17,7 @@ import type { Peer, TlsEvidence } from '../core/peer.ts';
 import { formatReply, isPositive, type Reply } from '../core/reply.ts';
 import { type ClientTrust, readTlsEvidence } from './client-certificate.ts';
 import { SessionDeadlines } from './deadlines.ts';
+import { HandlerDeadline } from './handler-deadline.ts';
 import { type MailCommand, parseMailCommand, parseRecipientCommand } from './envelope-commands.ts';
 import { WireParser } from './wire-parser.ts';
 
@@ -28,12 +29,13 @@ export interface TransactionStart {
   readonly accepted: readonly Address[];
 }
 
-/** The gateway behind the listener. A rejection becomes a reply: its own for a GatewayError, else 451. */
+/** The gateway behind the listener. A rejection becomes a reply: its own for a GatewayError, else 451. So does a hang. */
 export interface TransactionHandler {
   recipient(start: TransactionStart, recipient: Address): Promise<Reply>;
   /**
    * Takes one message. `body` is what DATA held, dots unstuffed, else untouched; it throws where the message is too
-   * large or the connection is lost, and never just ends then. `signal` is aborted once no reply can reach the peer.
+   * large or the connection is lost, and never just ends then. `signal` is aborted once no reply of the handler can
+   * reach the peer, which then has the message still: nothing may be committed after that.
    */
   message(peer: Peer, envelope: Envelope, body: Chunks, signal: AbortSignal): Promise<Reply>;
 }
@@ -45,6 +47,7 @@ export interface SessionService {
   readonly clock: Clock;
   readonly log: Log;
   readonly handler: TransactionHandler;
+  readonly handlerTimeoutMs: number;
   isClosing(): boolean;
 }
 
@@ -182,15 +185,19 @@ export class Session extends SMTPConnection {
     if (recipients.length >= this.#service.limits.maxRecipients) return replyFor('too-many-recipients');
     const accepted = recipients.map(({ address }) => address);
     const start = { peer: this.#peer(), sender: mail.sender, accepted };
-    const reply = await this.#service.handler.recipient(start, recipient.address);
+    const { clock, handler, handlerTimeoutMs } = this.#service;
+    const deadline = new HandlerDeadline(clock, handlerTimeoutMs);
+    deadline.run();
+    const reply = await deadline.bound(handler.recipient(start, recipient.address));
     if (isPositive(reply)) recipients.push(recipient);
     return reply;
   }
 
   /** One DATA phase: from 354 to the reply. Never rejects. */
   async #data(parser: WireParser, transaction: Transaction): Promise<void> {
-    const { limits } = this.#service;
+    const { clock, limits, handlerTimeoutMs } = this.#service;
     const delivery = new AbortController();
+    const deadline = new HandlerDeadline(clock, handlerTimeoutMs);
     this.#delivery = delivery;
     const arrival = Promise.withResolvers<void>();
     delivery.signal.addEventListener('abort', () => arrival.resolve(), { once: true });
@@ -202,16 +209,22 @@ export class Session extends SMTPConnection {
         // Refused mail is read on, so that the reply reaches its client, but only as far again as the limit.
         if (size > 2 * limits.maxMessageBytes) this.cut(replyFor('message-too-large'));
       },
-      blocked: (isBlocked) => (isBlocked ? this.#deadlines.pause() : this.#deadlines.resumeData()),
+      blocked: (isBlocked) => {
+        if (isBlocked) this.#deadlines.pause();
+        else this.#deadlines.resumeData();
+        if (isBlocked) deadline.run();
+        else deadline.pause();
+      },
       ended: () => {
         this.#deadlines.pause();
+        deadline.run();
         arrival.resolve();
       },
     });
     this._dataStream = stream;
     this.#deadlines.awaitData();
     const body = limited(stream, limits.maxMessageBytes);
-    const answer = await this.#handOver(transaction, body, delivery.signal);
+    const answer = await this.#handOver(transaction, body, delivery.signal, deadline);
     stream.destroy();
     await arrival.promise;
     this.#delivery = undefined;
@@ -231,17 +244,19 @@ export class Session extends SMTPConnection {
     parser.continue();
   }
 
-  async #handOver(transaction: Transaction, body: Chunks, signal: AbortSignal): Promise<Reply> {
+  async #handOver(
+    transaction: Transaction,
+    body: Chunks,
+    gone: AbortSignal,
+    deadline: HandlerDeadline,
+  ): Promise<Reply> {
     const { id, mail, recipients } = transaction;
+    const signal = AbortSignal.any([gone, deadline.signal]);
     try {
       if (!isNonEmpty(recipients)) throw new GatewayError('unplanned', 'no recipients');
       const { size: _size, ...parameters } = mail;
-      return await this.#service.handler.message(
-        this.#peer(),
-        { id, recipients, ...parameters },
-        body,
-        signal,
-      );
+      const envelope = { id, recipients, ...parameters };
+      return await deadline.bound(this.#service.handler.message(this.#peer(), envelope, body, signal));
     } catch (error) {
       return this.#failure(error, id);
     }

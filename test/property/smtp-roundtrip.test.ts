@@ -1,7 +1,7 @@
 // Any canonical message that the client sends is what the listener hands over, byte for byte, in whatever chunks it is read.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Chunks } from '../../src/core/bytes.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
@@ -47,7 +47,7 @@ test('client to listener', async () => {
         assert.equal(received.envelope.body, '8BITMIME');
       },
     ),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
 });
 

@@ -1,5 +1,6 @@
 // Real sockets for the SMTP tests: a listener that records, certificates of every kind, scripted clients and servers.
 import assert from 'node:assert/strict';
+import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
@@ -223,12 +224,22 @@ export async function greet(port: number): Promise<ScriptedClient> {
   return client;
 }
 
+/** What a handshake showed the server. Kept, since a closed socket forgets it. */
+export interface ServerHandshake {
+  readonly servername: string | false | null;
+  readonly certificate: X509Certificate | undefined;
+  readonly isSessionReused: boolean;
+}
+
 /** A mail server that follows a script: for each line it reads, the first answer that fits. */
 export interface ScriptedServer extends AsyncDisposable {
   readonly port: number;
   /** Every line received, on all connections, without CRLF; content too, as it came. */
   readonly lines: string[];
+  /** Connections, in the order in which they came. */
   readonly sockets: Socket[];
+  /** Completed TLS handshakes, in the order in which they came. */
+  readonly handshakes: ServerHandshake[];
 }
 
 export interface ServerScript {
@@ -244,29 +255,30 @@ export interface ServerScript {
 }
 
 export async function openScriptedServer(script: ServerScript): Promise<ScriptedServer> {
-  const lines: string[] = [];
-  const sockets: Socket[] = [];
+  const scripted = { lines: [] as string[], sockets: [] as Socket[], handshakes: [] as ServerHandshake[] };
   const server = createServer((socket) => {
-    sockets.push(socket);
+    scripted.sockets.push(socket);
+    socket.setNoDelay(true);
     socket.on('error', () => undefined);
     socket.write(`${script.greeting ?? '220 mx.example ESMTP'}\r\n`);
-    serve(socket, script, lines, sockets);
+    serve(socket, script, scripted);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
+    ...scripted,
     port: (server.address() as { port: number }).port,
-    lines,
-    sockets,
     async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
+      for (const socket of scripted.sockets) socket.destroy();
       server.close();
       await once(server, 'close');
     },
   };
 }
 
-function serve(socket: Socket, script: ServerScript, lines: string[], sockets: Socket[]): void {
+type Records = Pick<ScriptedServer, 'lines' | 'handshakes'>;
+
+function serve(socket: Socket, script: ServerScript, records: Records): void {
   let text = '';
   let isData = false;
   const onData = (chunk: Buffer) => {
@@ -274,25 +286,27 @@ function serve(socket: Socket, script: ServerScript, lines: string[], sockets: S
     for (let end = text.indexOf('\r\n'); end >= 0; end = text.indexOf('\r\n')) {
       const line = text.slice(0, end);
       text = text.slice(end + 2);
-      lines.push(line);
+      records.lines.push(line);
       const isContent = isData && line !== '.';
       if (isContent && script.answers?.[line] !== null) continue;
       const isStartTls = !isData && line === 'STARTTLS' && script.tls !== undefined;
-      const answer = answerTo(script, line, socket);
+      const answer = answerTo(script, line);
       isData = line === 'DATA' && (answer?.startsWith('354') ?? false);
       if (answer === null) return void socket.destroy();
       socket.write(`${answer}\r\n${isStartTls ? (script.injected ?? '') : ''}`);
       if (isStartTls && answer.startsWith('220')) {
         socket.off('data', onData);
-        if (script.isTlsBroken === true) return void socket.write('this is no TLS record\r\n');
-        return upgrade(socket, script, lines, sockets);
+        // Only once the client has begun: what comes with the 220 is discarded by it.
+        if (script.isTlsBroken === true)
+          return void socket.once('data', () => socket.write('this is no TLS record\r\n'));
+        return upgrade(socket, script, records);
       }
     }
   };
   socket.on('data', onData);
 }
 
-function upgrade(socket: Socket, script: ServerScript, lines: string[], sockets: Socket[]): void {
+function upgrade(socket: Socket, script: ServerScript, records: Records): void {
   const { key, cert, ca } = script.tls ?? assert.fail('no TLS in the script');
   const secure = new TLSSocket(socket, {
     isServer: true,
@@ -301,24 +315,26 @@ function upgrade(socket: Socket, script: ServerScript, lines: string[], sockets:
     rejectUnauthorized: false,
   });
   secure.on('error', () => undefined);
-  sockets.push(secure);
+  secure.on('secure', () => {
+    records.handshakes.push({
+      servername: secure.servername,
+      certificate: secure.getPeerX509Certificate(),
+      isSessionReused: secure.isSessionReused(),
+    });
+  });
   const { injected: _injected, ...rest } = script;
-  serve(
-    secure,
-    { ...rest, extensions: (rest.extensions ?? []).filter((name) => name !== 'STARTTLS') },
-    lines,
-    sockets,
-  );
+  const extensions = (rest.extensions ?? []).filter((name) => name !== 'STARTTLS');
+  serve(secure, { ...rest, extensions }, records);
 }
 
-function answerTo(script: ServerScript, line: string, _socket: Socket): string | null {
+function answerTo(script: ServerScript, line: string): string | null {
   const own = Object.entries(script.answers ?? {}).find(([start]) => line.startsWith(start));
   if (own) return own[1];
   if (line.startsWith('EHLO')) {
     const words = ['mx.example', ...(script.extensions ?? [])];
     return words.map((word, at) => `250${at === words.length - 1 ? ' ' : '-'}${word}`).join('\r\n');
   }
-  if (line === 'STARTTLS') return '220 go ahead';
+  if (line === 'STARTTLS') return script.tls ? '220 go ahead' : '502 5.5.1 no such command';
   if (line === 'DATA') return '354 go ahead';
   if (line === 'QUIT') return '221 2.0.0 bye';
   return '250 2.0.0 ok';

@@ -96,3 +96,29 @@ test('a stopped session never expires', async () => {
   await clock.advance(10_000_000);
   assert.equal(state.expired, 0);
 });
+
+test('waits that are over in time share one timer', async () => {
+  const inner = testClock();
+  let sleeps = 0;
+  const clock = {
+    now: () => inner.now(),
+    sleep: (ms: number, signal?: AbortSignal) => {
+      sleeps += 1;
+      return inner.sleep(ms, signal);
+    },
+  };
+  let expired = 0;
+  const deadlines = new SessionDeadlines({ clock, limits, onExpired: () => void (expired += 1) });
+  deadlines.noteMail();
+  for (let command = 0; command < 1_000; command += 1) {
+    deadlines.awaitCommand();
+    await inner.advance(10);
+    deadlines.pause();
+  }
+  assert.equal(sleeps, 1);
+  deadlines.awaitCommand();
+  await inner.advance(59_999);
+  assert.equal(expired, 0);
+  await inner.advance(1);
+  assert.equal(expired, 1);
+});

@@ -1,7 +1,7 @@
 // Dot transparency in both directions, by itself: no sockets.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { GatewayError } from '../../../src/core/errors.ts';
 import { openUnstuffer, stuffDots } from '../../../src/smtp/dot-lines.ts';
 
@@ -28,7 +28,7 @@ for (const [wire, content, rest] of cases) {
     for (let cut = 0; cut <= wire.length; cut += 1) {
       assert.deepEqual(unstuff([wire.slice(0, cut), wire.slice(cut)]), { content, rest }, `cut at ${cut}`);
     }
-    assert.deepEqual(unstuff([...wire]), { content, rest }, 'byte by byte');
+    assert.deepEqual(unstuff(wire.split('')), { content, rest }, 'byte by byte');
   });
 }
 

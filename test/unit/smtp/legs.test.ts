@@ -197,34 +197,111 @@ test('mx-local: a published MX that leads inside is refused', async () => {
   assert.deepEqual(server.lines, []);
 });
 
-test('a fixed host is looked up with the same resolver', async () => {
-  await using server = await openTestListener();
-  await using dns = await openDns({
-    'tenant.example': { A: ['127.0.0.1'], MX: [[10, 'elsewhere.example']] },
+/** Names of a tenant's host, and what comes of them. */
+const hosts: readonly [host: string, expected: string, text: RegExp][] = [
+  ['v4.example', 'delivered 250 2.6.0', /queued/],
+  ['dual.example', 'delivered 250 2.6.0', /queued/],
+  ['alias.example', 'delivered 250 2.6.0', /queued/],
+  ['broken.example', 'deferred 451 4.4.3', /look-up of the next hop failed/],
+  ['empty.example', 'deferred 451 4.4.3', /next hop has no usable address/],
+  ['missing.example', 'deferred 451 4.4.3', /next hop has no usable address/],
+  ['nobody.example', 'deferred 451 4.4.1', /ECONNREFUSED/],
+];
+
+for (const [host, expected, text] of hosts) {
+  test(`a tenant's host is looked up with the resolvers of the configuration: ${host}`, async () => {
+    await using server = await openTestListener();
+    await using dns = await openDns({
+      'v4.example': { A: ['127.0.0.1'], MX: [[10, 'elsewhere.example']] },
+      'dual.example': { A: ['127.0.0.9'], AAAA: ['::ffff:127.0.0.1'] },
+      'alias.example': { CNAME: 'v4.example' },
+      'broken.example': 'servfail',
+      'empty.example': { TXT: ['nothing'] },
+      'nobody.example': { A: ['127.0.0.9'] },
+    });
+    const leg = { ...(await tenantLeg(A, 'a.gw.example', server.listener.port)), host };
+    const legs = openLegs(
+      await config({
+        tenants: [leg],
+        internet: { port: 25, resolvers: [`127.0.0.1:${dns.port}`], allowPrivateAddresses: false },
+      }),
+    );
+    const sent = shipment(MESSAGE, ['b@contoso.example'], { leg: { kind: 'tenant', tenant: A } });
+    const results = await legs.deliver(sent, signal);
+    assert.deepEqual(brief(results), [`b@contoso.example ${expected}`]);
+    assert.match(results[0]?.reply.text ?? '', text);
+    assert.deepEqual(dns.queries().slice(0, 2).toSorted(), [`A ${host}`, `AAAA ${host}`]);
+    assert.ok(!dns.queries().some((query) => query.startsWith('MX')));
   });
-  const leg = { ...(await tenantLeg(A, 'a.gw.example', server.listener.port)), host: 'tenant.example' };
-  const legs = openLegs(
-    await config({
-      tenants: [leg],
-      internet: { port: 25, resolvers: [`127.0.0.1:${dns.port}`], allowPrivateAddresses: false },
-    }),
-  );
-  const results = await legs.deliver(
-    shipment(MESSAGE, ['b@contoso.example'], { leg: { kind: 'tenant', tenant: A } }),
-    signal,
-  );
-  assert.equal(results[0]?.status, 'delivered');
+}
+
+test('a tenant leg never speaks in clear text, whatever the server offers', async () => {
+  for (const script of [
+    {},
+    { extensions: ['STARTTLS'] },
+    { extensions: ['STARTTLS'], answers: { STARTTLS: '454 4.7.0 not now' } },
+    { extensions: ['STARTTLS'], tls: await identity('other.example') },
+    { extensions: ['STARTTLS'], tls: await identity('gw.example', {}, 'rogue CA') },
+  ]) {
+    await using server = await openScriptedServer(script);
+    const legs = openLegs(await config({ tenants: [await tenantLeg(A, 'a.gw.example', server.port)] }));
+    const sent = shipment(MESSAGE, ['b@contoso.example'], { leg: { kind: 'tenant', tenant: A } });
+    assert.deepEqual(brief(await legs.deliver(sent, signal)), ['b@contoso.example deferred 451 4.7.5']);
+    assert.ok(!server.lines.some((line) => line.startsWith('MAIL')), 'no envelope was shown');
+  }
 });
 
-test('a stopped delivery ends at once, also before there is a connection', async () => {
+test('leg-identity: no connection and no TLS session serves two deliveries, on one leg or on two', async () => {
+  const ca = [(await authority()).certificatePem];
+  await using server = await openScriptedServer({
+    extensions: ['STARTTLS'],
+    tls: { ...(await identity('gw.example')), ca: ca.join('') },
+  });
+  const legs = openLegs(
+    await config({
+      tenants: [
+        await tenantLeg(A, 'a.gw.example', server.port),
+        await tenantLeg(B, 'b.gw.example', server.port),
+      ],
+      smarthost: { host: '127.0.0.1', port: server.port, serverName: 'gw.example', ca, tls: 'verified' },
+    }),
+  );
+  const order: readonly Shipment['leg'][] = [
+    { kind: 'tenant', tenant: A },
+    { kind: 'smarthost' },
+    { kind: 'tenant', tenant: B },
+    { kind: 'tenant', tenant: A },
+    { kind: 'smarthost' },
+  ];
+  for (const leg of order) {
+    const [result] = await legs.deliver(shipment(MESSAGE, ['b@remote.example'], { leg }), signal);
+    assert.equal(result?.status, 'delivered');
+  }
+  assert.deepEqual(
+    server.handshakes.map(({ certificate }) => certificate?.subjectAltName),
+    ['DNS:a.gw.example', undefined, 'DNS:b.gw.example', 'DNS:a.gw.example', undefined],
+  );
+  assert.deepEqual(
+    server.handshakes.map(({ isSessionReused }) => isSessionReused),
+    Array(5).fill(false),
+  );
+  assert.equal(server.sockets.length, 5);
+});
+
+test('a stopped delivery ends at once and leaves no look-up behind', async () => {
   await using dns = await openDns({ 'silent.example': 'silent' });
   const legs = openLegs(
     await config({
       internet: { port: 25, resolvers: [`127.0.0.1:${dns.port}`], allowPrivateAddresses: true },
     }),
   );
-  const stop = new AbortController();
-  const delivered = legs.deliver(shipment(MESSAGE, ['b@silent.example']), stop.signal);
-  stop.abort();
-  assert.deepEqual(brief(await delivered), ['b@silent.example deferred 451 4.4.1']);
+  for (const isAsked of [false, true]) {
+    const asked = dns.queries().length;
+    const stop = new AbortController();
+    const delivered = legs.deliver(shipment(MESSAGE, ['b@silent.example']), stop.signal);
+    if (isAsked) while (dns.queries().length === asked) await new Promise(setImmediate);
+    stop.abort();
+    assert.deepEqual(brief(await delivered), ['b@silent.example deferred 451 4.4.1']);
+    assert.equal(dns.queries().length, asked + Number(isAsked));
+  }
 });

@@ -67,14 +67,15 @@ test('start-without-key: key, certificate, CA and port must be usable', async ()
 test('conn-cap: connections in all and from one address', async () => {
   for (const limits of [{ maxConnections: 2 }, { maxConnectionsPerAddress: 2 }]) {
     await using server = await openTestListener({ limits });
-    using _first = await greet(server.listener.port);
+    using others = new DisposableStack();
+    others.use(await greet(server.listener.port));
     using second = await greet(server.listener.port);
     using third = await openClient(server.listener.port);
     assert.match((await third.reply()) ?? '', /^421 4\.7\.0 /);
     assert.equal(await third.reply(), undefined);
     assert.equal(server.listener.connections(), 2);
     await second.say('QUIT');
-    using _fourth = await greet(server.listener.port);
+    others.use(await greet(server.listener.port));
   }
 });
 
@@ -111,12 +112,14 @@ test('async-throw: what a handler throws becomes a reply, and the session goes o
   }
 });
 
+/** A handler that throws at the first bytes. */
+const throwing: TransactionHandler['message'] = async (_peer, _envelope, body) => {
+  for await (const chunk of body) if (chunk.length > 0) throw new GatewayError('header-malformed', 'x');
+  return ok;
+};
+
 test('a throw in the middle of the content is answered at its end', async () => {
-  const message: TransactionHandler['message'] = async (_peer, _envelope, body) => {
-    for await (const chunk of body) if (chunk.length > 0) throw new GatewayError('header-malformed', 'x');
-    return ok;
-  };
-  await using server = await openTestListener({ handler: { message } });
+  await using server = await openTestListener({ handler: { message: throwing } });
   using client = await greet(server.listener.port);
   await startData(client);
   client.send('Subject: x\r\n\r\n');
@@ -250,7 +253,7 @@ test('a client that leaves before the reply aborts the signal', async () => {
 
 test('backpressure: content waits in the network while the handler does not read', async () => {
   const go = Promise.withResolvers<void>();
-  const size = 96 * 1024 * 1024;
+  const size = 48 * 1024 * 1024;
   let received = 0;
   const message: TransactionHandler['message'] = async (_peer, _envelope, body) => {
     await go.promise;
@@ -321,6 +324,54 @@ test('a handler may take its time', async () => {
   await clock.advance(500_000);
   go.resolve();
   assert.match((await client.reply()) ?? '', /^250 /);
+});
+
+test('handler-hangs: its time is up before the client gives up, and the session goes on', async () => {
+  const large = `${'x'.repeat(70)}\r\n`.repeat(50_000);
+  const waits: readonly [name: string, content: string, isRead: boolean][] = [
+    ['after the content', 'Subject: x\r\n\r\ntext\r\n', true],
+    ['in the middle of the content', large, false],
+  ];
+  for (const [name, content, isRead] of waits) {
+    const clock = testClock();
+    const started = Promise.withResolvers<AbortSignal>();
+    const message: TransactionHandler['message'] = async (_peer, _envelope, body, signal) => {
+      if (isRead) await readAll(body);
+      started.resolve(signal);
+      return new Promise<never>(() => undefined);
+    };
+    await using server = await openTestListener({ clock, handler: { message } });
+    using client = await greet(server.listener.port);
+    await startData(client);
+    client.send(content);
+    client.send('.\r\nNOOP\r\n');
+    const signal = await started.promise;
+    for (let minute = 0; minute < 60 && !signal.aborted; minute += 1) {
+      await turns();
+      await clock.advance(60_000);
+    }
+    assert.match((await client.reply()) ?? '', /^451 4\.3\.0 /, name);
+    assert.equal(await client.reply(), '250 2.0.0 OK', name);
+  }
+});
+
+test('handler-hangs: a recipient that gets no answer is answered for', async () => {
+  const clock = testClock();
+  const asked = Promise.withResolvers<void>();
+  const recipient: TransactionHandler['recipient'] = async () => {
+    asked.resolve();
+    return new Promise<never>(() => undefined);
+  };
+  await using server = await openTestListener({ clock, handler: { recipient } });
+  using client = await greet(server.listener.port);
+  const replies = client.say('MAIL FROM:<>', 'RCPT TO:<b@remote.example>', 'DATA', 'NOOP');
+  await asked.promise;
+  await clock.advance(539_000);
+  await clock.advance(1_000);
+  assert.deepEqual(
+    (await replies).map((reply) => reply?.slice(0, 9)),
+    ['250 2.1.0', '451 4.3.0', '503 5.5.1', '250 2.0.0'],
+  );
 });
 
 test('close: idle sessions end with 421, a message under way is finished first', async () => {
