@@ -23,7 +23,7 @@ import { type Listener, openListener } from './smtp/listener.ts';
 import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
 import { openHolds } from './storage/hold.ts';
-import { initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
+import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, readKek } from './storage/kek.ts';
 
 /** What a test or the demo may put in place of the system's. */
@@ -116,7 +116,7 @@ export async function initStores(config: Config): Promise<readonly string[]> {
   if (await mkdir(config.dataFolder, { recursive: true, mode: 0o700 })) created.push(config.dataFolder);
   const kekFile = config.kek.startsWith('file:') ? config.kek.slice('file:'.length) : undefined;
   const folder = keyFolder(config);
-  const hasStore = await isThere(folder);
+  const hasStore = await hasKeyDatabase(folder);
   if (kekFile !== undefined && !(await isThere(kekFile))) {
     // SECURITY: a new KEK beside an old store would look like a fresh start and leave every key unreadable.
     if (hasStore) {
@@ -130,8 +130,9 @@ export async function initStores(config: Config): Promise<readonly string[]> {
     created.push(kekFile);
   }
   if (!hasStore) {
+    const kek = await readKek(config.kek);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await initKeyDatabase({ folder, kek: await readKek(config.kek) });
+    await initKeyDatabase({ folder, kek });
     created.push(folder);
   }
   return created;
@@ -145,7 +146,7 @@ async function openServices(
   const clock = environment.clock ?? systemClock;
   const log = environment.log ?? openLog(config.logLevel);
   const folder = keyFolder(config);
-  if (!(await isThere(folder))) {
+  if (!(await hasKeyDatabase(folder))) {
     throw new GatewayError('store-failed', `no key store in ${folder}: make one with \`postern keys init\``);
   }
   const kek = await readKek(config.kek);

@@ -1,6 +1,7 @@
 // The operations for a command: through the control socket while a gateway runs, on the opened stores otherwise.
 import { connectControl } from '../admin/control-client.ts';
 import { readConfig } from '../config.ts';
+import { openLog } from '../core/log.ts';
 import { openStores } from '../gateway.ts';
 import type { Operations } from '../operations.ts';
 import { configPath, type Invocation } from './command.ts';
@@ -13,6 +14,8 @@ export async function withOperations<T>(
   const config = await readConfig(configPath(invocation));
   const remote = await connectControl(config.controlSocket);
   if (remote) return use(remote);
-  await using stores = await openStores(config);
+  // The output is the command's; of the log only what is wrong is of interest here.
+  const log = openLog(config.logLevel === 'silent' ? 'silent' : 'warn');
+  await using stores = await openStores(config, { log });
   return await use(stores.operations);
 }

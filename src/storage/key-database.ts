@@ -49,11 +49,8 @@ export async function initKeyDatabase(options: Pick<KeyDatabaseOptions, 'folder'
   process.umask(0o077);
   await using stack = new AsyncDisposableStack();
   stack.use(await acquireOwnerLock(folder));
-  const isThere = await stat(join(folder, LEVEL_FOLDER)).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) throw new GatewayError('store-failed', `${folder} has a key database, or what is left of one`);
+  if (await hasKeyDatabase(folder))
+    throw new GatewayError('store-failed', `${folder} has a key database, or what is left of one`);
   const storeId = randomUUID();
   try {
     await mkdir(join(folder, LEVEL_FOLDER), { mode: 0o700 });
@@ -69,6 +66,14 @@ export async function initKeyDatabase(options: Pick<KeyDatabaseOptions, 'folder'
   } catch (error) {
     throw asStorageError(error, 'the key database cannot be made');
   }
+}
+
+/** Whether the folder holds a key database, or what is left of one. */
+export async function hasKeyDatabase(folder: string): Promise<boolean> {
+  return stat(join(folder, LEVEL_FOLDER)).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Opens the key database and becomes its only owner until disposed. See `KeyDatabase` for the errors. */
