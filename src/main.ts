@@ -1,20 +1,18 @@
 #!/usr/bin/env node
 // argv -> command -> exit code. What goes wrong is one readable line, never a stack trace.
-import { commands, overview } from './cli/commands.ts';
+import { loadCommands, overview } from './cli/commands.ts';
 import { EXIT, type ExitCode, type Io, runCommand, UsageError } from './cli/command.ts';
 import { asGatewayError } from './core/errors.ts';
 
 /** Runs the command line; resolves with the exit code. */
 async function main(args: readonly string[], io: Io): Promise<ExitCode> {
+  const [first = ''] = args;
+  const { commands, isGroup } = await loadCommands(first);
   const command = commands.find(({ name }) => name.split(' ').every((word, index) => args[index] === word));
   if (!command) {
-    const [first] = args;
-    const group = commands.filter(({ name }) => name.split(' ')[0] === first);
-    const isHelp = first === undefined || first === '--help' || first === '-h' || first === 'help';
-    (isHelp ? io.stdout : io.stderr).write(
-      overview(group.length > 0 ? group : commands, group.length > 0 || isHelp ? undefined : first),
-    );
-    return isHelp || args.includes('--help') || args.includes('-h') ? EXIT.success : EXIT.usage;
+    const isHelp = first === '' || args.some((argument) => ['--help', '-h', 'help'].includes(argument));
+    (isHelp ? io.stdout : io.stderr).write(overview(commands, isGroup || isHelp ? undefined : first));
+    return isHelp ? EXIT.success : EXIT.usage;
   }
   try {
     return await runCommand(command, args.slice(command.name.split(' ').length), io);

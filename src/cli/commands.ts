@@ -1,33 +1,38 @@
-// The list of commands, in the order in which the overview shows them.
+// The commands, by their first word and in the order in which the overview shows them. A group is loaded when it is
+// asked for: what `queue list` needs is a small part of the gateway.
 import type { Command } from './command.ts';
-import { demo } from './demo.ts';
-import { keysApply, keysInit, keysList, keysRemove, keysShow } from './keys.ts';
-import { lab } from './lab.ts';
-import { messageDecrypt, messageEncrypt, messageSign, messageVerify } from './message.ts';
-import { policyCheck, policyExplain } from './policy.ts';
-import { queueList, queueRemove, queueRetry, queueShow } from './queue.ts';
-import { serve } from './serve.ts';
 
-export const commands: readonly Command[] = [
-  serve,
-  demo,
-  lab,
-  policyCheck,
-  policyExplain,
-  keysInit,
-  keysApply,
-  keysList,
-  keysShow,
-  keysRemove,
-  messageEncrypt,
-  messageDecrypt,
-  messageSign,
-  messageVerify,
-  queueList,
-  queueShow,
-  queueRetry,
-  queueRemove,
-];
+const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
+  serve: async () => [(await import('./serve.ts')).serve],
+  demo: async () => [(await import('./demo.ts')).demo],
+  lab: async () => [(await import('./lab.ts')).lab],
+  policy: async () => {
+    const { policyCheck, policyExplain } = await import('./policy.ts');
+    return [policyCheck, policyExplain];
+  },
+  keys: async () => {
+    const { keysInit, keysApply, keysList, keysShow, keysRemove } = await import('./keys.ts');
+    return [keysInit, keysApply, keysList, keysShow, keysRemove];
+  },
+  message: async () => {
+    const { messageEncrypt, messageDecrypt, messageSign, messageVerify } = await import('./message.ts');
+    return [messageEncrypt, messageDecrypt, messageSign, messageVerify];
+  },
+  queue: async () => {
+    const { queueList, queueShow, queueRetry, queueRemove } = await import('./queue.ts');
+    return [queueList, queueShow, queueRetry, queueRemove];
+  },
+};
+
+/** The commands that begin with this word; all of them where none does. */
+export async function loadCommands(
+  word: string,
+): Promise<{ readonly commands: readonly Command[]; readonly isGroup: boolean }> {
+  const load = Object.hasOwn(GROUPS, word) ? GROUPS[word] : undefined;
+  if (load) return { commands: await load(), isGroup: true };
+  const all = await Promise.all(Object.values(GROUPS).map((each) => each()));
+  return { commands: all.flat(), isGroup: false };
+}
 
 /** The help of the program, or of one group of commands. */
 export function overview(shown: readonly Command[], unknown?: string): string {

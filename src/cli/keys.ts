@@ -1,7 +1,6 @@
 // `postern keys`: the key store, seen and brought to the state that the policy declares.
 import type { KeySummary, TenantApplied } from '../operations.ts';
 import { readConfig } from '../config.ts';
-import { initStores } from '../gateway.ts';
 import { type Command, configOption, configPath, EXIT, print, printJson, table } from './command.ts';
 import { withOperations } from './stores.ts';
 
@@ -15,6 +14,7 @@ export const keysInit: Command = {
   notes: `An existing store or KEK is never touched. Keep a copy of the KEK apart from the backup of the data folder:
 without it no stored key can be read.`,
   async run(invocation) {
+    const { initStores } = await import('../gateway.ts');
     const created = await initStores(await readConfig(configPath(invocation)));
     if (invocation.isJson) printJson(invocation.io, { created });
     else

@@ -2,7 +2,6 @@
 import { connectControl } from '../admin/control-client.ts';
 import { readConfig } from '../config.ts';
 import { openLog } from '../core/log.ts';
-import { openStores } from '../gateway.ts';
 import type { Operations } from '../operations.ts';
 import { configPath, type Invocation } from './command.ts';
 
@@ -16,6 +15,8 @@ export async function withOperations<T>(
   if (remote) return use(remote);
   // The output is the command's; of the log only what is wrong is of interest here.
   const log = openLog(config.logLevel === 'silent' ? 'silent' : 'warn');
+  // Loaded late: most commands are answered by the running gateway, and help needs none of it.
+  const { openStores } = await import('../gateway.ts');
   await using stores = await openStores(config, { log });
   return await use(stores.operations);
 }
