@@ -1,18 +1,17 @@
 // The policies in force: every policy file of the folder, with the files it names read and checked. A set is immutable;
 // a reload makes a new one, and a set with a problem never replaces a good one.
-import { createPublicKey } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { TenantId } from '../core/origin.ts';
-import { readPassword } from '../keys/key-files.ts';
+import { type KeyFile, readKeyFile, readPassword } from '../keys/key-files.ts';
 import type { DeclaredKey } from '../keys/plan.ts';
 import { readDeclaredKeys, readTrustAnchors } from '../keys/sources.ts';
 import { parsePolicy, policyVersion, type Problem } from '../policy/parse.ts';
 import type { Policy } from '../policy/schema.ts';
 import { type Certificate, parsePemCertificates } from '../smime/certificate.ts';
-import { readPrivateKey } from '../smime/private-key.ts';
+import { isKeyOf, readPrivateKey } from '../smime/private-key.ts';
 import { openRegistry, type TenantRegistry } from '../tenant/registry.ts';
 
 /** What the tenant leg shows and trusts, as PEM. */
@@ -65,13 +64,14 @@ export async function readPolicy(
   file: string,
   at: Date,
 ): Promise<{ readonly loaded: LoadedPolicy } | { readonly problems: NonEmpty<Problem> }> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
-  if (typeof text !== 'string')
-    return { problems: [problemAt(file, `cannot be read: ${text.code ?? text.message}`)] };
+  const folder = dirname(resolve(file));
+  const name = basename(file);
+  const read = await attempt(() => readKeyFile(folder, name));
+  if ('reason' in read) return { problems: [problemAt(file, read.reason.replace(`${name} `, ''))] };
+  const text = read.value.bytes.toString('utf8');
   const parsed = parsePolicy(text, file);
   if ('problems' in parsed) return parsed;
   const { policy } = parsed;
-  const folder = dirname(resolve(file));
   const { declared, problems, warnings } = await readDeclaredKeys(policy.keys, {
     tenant: policy.tenant.id,
     folder,
@@ -79,7 +79,7 @@ export async function readPolicy(
   });
   const anchors = await readTrustAnchors(policy.trust.anchors, folder);
   const leg = await readLeg(policy, folder);
-  const all = [...problems, ...anchors.problems, ...leg.problems];
+  const all = [...problems, ...anchors.problems, ...leg.problems].toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
   if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
   return {
@@ -90,7 +90,7 @@ export async function readPolicy(
       anchors: anchors.anchors,
       leg: leg.material,
       keys: declared,
-      warnings,
+      warnings: [...warnings, ...leg.warnings],
     },
   };
 }
@@ -106,42 +106,54 @@ export function formatProblems(problems: readonly Problem[]): string {
 async function readLeg(
   policy: Policy,
   folder: string,
-): Promise<{ material?: LegMaterial; problems: readonly Problem[] }> {
+): Promise<{
+  material?: LegMaterial;
+  problems: readonly Problem[];
+  warnings: readonly Problem[];
+}> {
   const { leg } = policy.tenant;
   const problems: Problem[] = [];
+  const warnings: Problem[] = [];
+  const report = (list: Problem[], message: string) => list.push({ ...leg.position, message });
   const read = async <T>(
     what: string,
     path: string,
-    parse: (text: string) => T | Promise<T>,
+    parse: (file: KeyFile, text: string) => T | Promise<T>,
   ): Promise<T | undefined> => {
-    const result = await attempt(async () => parse(await readFile(resolve(folder, path), 'utf8')));
-    if ('value' in result) return result.value;
-    problems.push({ ...leg.position, message: `leg ${what} ${path}: ${result.reason}` });
+    const file = await attempt(() => readKeyFile(folder, path));
+    if ('reason' in file) {
+      report(problems, `leg ${what}: ${file.reason}`);
+      return undefined;
+    }
+    const parsed = await attempt(async () => parse(file.value, file.value.bytes.toString('utf8')));
+    if ('value' in parsed) return parsed.value;
+    report(problems, `leg ${what} ${path}: ${parsed.reason}`);
     return undefined;
   };
-  const certificate = await read('certificate', leg.certificate, (text) => ({
+  const certificate = await read('certificate', leg.certificate, (_, text) => ({
     text,
     leaf: parsePemCertificates(text)[0],
   }));
-  const key = await read('key', leg.key, async (text) =>
-    readPrivateKey(
-      text,
-      leg.password === undefined ? undefined : await readPassword(leg.password, folder, process.env),
-    ),
-  );
+  const key = await read('key', leg.key, async ({ bytes, isLoose }) => {
+    if (isLoose) report(warnings, `leg key ${leg.key}: open to other users, run chmod 600 on it`);
+    const { password } = leg;
+    return readPrivateKey(
+      bytes,
+      password === undefined ? undefined : await readPassword(password, folder, process.env),
+    );
+  });
   const ca =
-    leg.ca === undefined ? undefined : await read('ca', leg.ca, (text) => (parsePemCertificates(text), text));
-  if (certificate && key && !certificate.leaf?.publicKey.equals(createPublicKey(key))) {
-    problems.push({
-      ...leg.position,
-      message: `leg key ${leg.key}: does not belong to the certificate ${leg.certificate}`,
-    });
-  }
-  if (!certificate || !key || problems.length > 0) return { problems };
+    leg.ca === undefined
+      ? undefined
+      : await read('ca', leg.ca, (_, text) => (parsePemCertificates(text), text));
+  if (certificate?.leaf && key && !isKeyOf(key, certificate.leaf))
+    report(problems, `leg key ${leg.key}: does not belong to the certificate ${leg.certificate}`);
+  if (!certificate || !key || problems.length > 0) return { problems, warnings };
   const keyPem = key.export({ type: 'pkcs8', format: 'pem' });
   return {
     material: { certificate: certificate.text, key: keyPem, ...(ca === undefined ? {} : { ca }) },
     problems,
+    warnings,
   };
 }
 
@@ -156,18 +168,19 @@ function registryOf(
   }
 }
 
+/** SECURITY: what is no failure of ours may hold anything, key material too; its text stays out. */
 async function attempt<T>(
   action: () => Promise<T>,
 ): Promise<{ readonly value: T } | { readonly reason: string }> {
   try {
     return { value: await action() };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return {
-      reason:
-        code === 'ENOENT' ? 'no such file' : error instanceof GatewayError ? message : (code ?? message),
-    };
+    return { reason: error instanceof GatewayError ? error.message : 'cannot be read' };
   }
+}
+
+function byPlace(one: Problem, other: Problem): number {
+  return one.line - other.line || one.column - other.column;
 }
 
 function problemAt(file: string, message: string): Problem {

@@ -1,10 +1,14 @@
 // A plan in words, for `policy explain` and for whoever asks why a message went out as it did. Shows addresses, rules and
 // key ids; never a subject or content.
+import type { Address } from '../core/address.ts';
+import type { Recipient } from '../core/envelope.ts';
 import { errorTable } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
+import type { KeyId, KeyLookup, UsableKey } from '../core/key.ts';
 import { formatLeg } from '../core/leg.ts';
 import type { Copy, Plan, Refusal, Step } from '../core/plan.ts';
-import type { Recipient } from '../core/envelope.ts';
+
+const SHORT_ID = 22;
 
 /** Several lines, the last one ended. Starts with the message, then the rules per recipient, then what follows. */
 export function explainPlan(plan: Plan, facts: Facts): string {
@@ -13,8 +17,9 @@ export function explainPlan(plan: Plan, facts: Facts): string {
     lines.push('', recipient);
     for (const { rule, matched, because } of entries)
       lines.push(`  ${matched ? '->' : '  '} ${rule}: ${because}`);
+    lines.push(...rejectedKeys(recipient, facts));
   }
-  plan.copies.forEach((copy, index) => lines.push('', ...describeCopy(copy, index + 1)));
+  plan.copies.forEach((copy, index) => lines.push('', ...describeCopy(copy, index + 1, facts)));
   for (const refusal of plan.refusals) lines.push('', ...describeRefusal(refusal));
   return `${lines.join('\n')}\n`;
 }
@@ -29,11 +34,25 @@ function describeMessage({ envelope, from, size, shape, isAutomatic, isCalendar 
   return `Message from ${sender}, ${size} bytes, ${marks.join(', ')}, ${envelope.recipients.length} recipient(s)`;
 }
 
-function describeCopy(copy: Copy, number: number): string[] {
+/** Keys that are there for the recipient and were not taken, each with its reason. */
+function rejectedKeys(recipient: string, { envelope, encryptionKeys }: Facts): string[] {
+  const found = envelope.recipients.find(({ address }) => address.text === recipient);
+  const lookups = found && encryptionKeys.get(found.address.key);
+  return lookups === undefined
+    ? []
+    : [lookups.smime, lookups.pgp]
+        .flatMap(({ rejected }) => rejected)
+        .map(({ id, reason }) => `     not used: ${id}: ${reason}`);
+}
+
+function describeCopy(copy: Copy, number: number, facts: Facts): string[] {
   return [
     `Copy ${number} over ${formatLeg(copy.leg)}, by ${copy.rule}${copy.mustEncrypt ? ', must be encrypted' : ''}`,
     `  to ${listed(copy.recipients)}`,
-    ...copy.steps.map((step, index) => `  ${index + 1}. ${describeStep(step)}`),
+    ...copy.steps.flatMap((step, index) => [
+      `  ${index + 1}. ${describeStep(step)}`,
+      ...keyReasons(step, copy, facts).map((reason) => `       ${reason}`),
+    ]),
   ];
 }
 
@@ -51,6 +70,44 @@ const describe: Describe = {
 
 function describeStep(step: Step): string {
   return (describe[step.kind] as (step: Step) => string)(step);
+}
+
+/** Per key of the step: whose it is and why it was chosen. */
+function keyReasons(step: Step, copy: Copy, { from, encryptionKeys, signingKeys }: Facts): string[] {
+  if (step.kind !== 'sign' && step.kind !== 'encrypt') return [];
+  const lookup = signingKeys[step.format];
+  const signing = step.kind === 'sign' ? step.key : step.sign;
+  const signer = signing && from ? keyReason(signing, from, lookup) : undefined;
+  const others =
+    step.kind === 'encrypt'
+      ? copy.recipients.map(({ address }) => {
+          const found = encryptionKeys.get(address.key)?.[step.format];
+          return found?.kind === 'usable' ? keyReason(found.keys[0].record.id, address, found) : undefined;
+        })
+      : [];
+  return [signer, ...others].filter((reason) => reason !== undefined);
+}
+
+function keyReason(id: KeyId, owner: Address, lookup: KeyLookup): string | undefined {
+  const keys = lookup.kind === 'usable' ? lookup.keys : [];
+  const key = keys.find(({ record }) => record.id === id);
+  if (!key) return undefined;
+  const { notAfter } = key.record;
+  const until = notAfter === undefined ? 'does not expire' : `expires ${notAfter.toISOString().slice(0, 10)}`;
+  const rivals = keys.length > 1 ? `, the newest of ${keys.length} usable ones` : '';
+  return `${shortId(id)} for ${owner.text}: ${matchText(key, owner)}, ${until}${rivals}`;
+}
+
+/** The step above names it whole. */
+function shortId(id: KeyId): string {
+  return id.length <= SHORT_ID ? id : `${id.slice(0, SHORT_ID)}…`;
+}
+
+function matchText({ matchedBy }: UsableKey, owner: Address): string {
+  if (matchedBy === 'address') return 'declared for this address';
+  return matchedBy === 'domain'
+    ? `declared for the domain ${owner.domain}`
+    : 'declared for the address without its +tag';
 }
 
 function describeRefusal({ recipient, rule, error, explanation }: Refusal): string[] {

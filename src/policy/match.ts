@@ -7,7 +7,7 @@ import type { FactField, Facts } from '../core/facts.ts';
 
 export interface Match {
   readonly isMatched: boolean;
-  /** Every condition that held, or the first that did not. */
+  /** Every condition that held, or every one that did not. */
   readonly because: string;
 }
 
@@ -40,10 +40,11 @@ export function matchConditions(when: Conditions, facts: Facts, recipient: Addre
     when.shape && [when.shape.includes(facts.shape.kind), `message is ${anyOf(when.shape)}`],
   ];
   const given = checks.filter((check) => check !== undefined);
-  const failed = given.find(([holds]) => !holds);
-  return failed === undefined
-    ? { isMatched: true, because: given.map(([, text]) => text).join('; ') }
-    : { isMatched: false, because: `does not hold: ${failed[1]}` };
+  const failed = given.filter(([holds]) => !holds);
+  const listed = (failed.length === 0 ? given : failed).map(([, text]) => text).join('; ');
+  return failed.length === 0
+    ? { isMatched: true, because: listed }
+    : { isMatched: false, because: `does not hold: ${listed}` };
 }
 
 function hasTag(fields: readonly FactField[], tag: string): boolean {

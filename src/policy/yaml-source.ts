@@ -27,6 +27,8 @@ export interface YamlSource {
 }
 
 const MAX_DEPTH = 12;
+/** What follows a syntax error is mostly noise. */
+const MAX_SYNTAX_PROBLEMS = 10;
 
 /** Never throws: what is wrong is in `problems`. The caller bounds the size of the text. */
 export function parseYaml(text: string, file: string): YamlSource {
@@ -64,15 +66,23 @@ function syntaxProblems(document: Document, position: (offset: number) => Positi
   if (exhausted) return [{ ...position(exhausted.pos[0]), message: 'is nested too deeply' }];
   if (document.directives?.yaml.explicit === true && document.directives.yaml.version !== '1.2')
     return [{ ...position(0), message: 'only YAML 1.2 is read; remove the %YAML line' }];
-  return found.map((error) => ({
+  return found.slice(0, MAX_SYNTAX_PROBLEMS).map((error) => ({
     ...position(error.pos[0]),
     message:
       error.code === 'DUPLICATE_KEY'
         ? 'key is there twice'
         : error.code === 'MULTIPLE_DOCS'
           ? 'a policy file holds one document; remove the line ---'
-          : `is not YAML: ${error.message}`,
+          : `is not YAML: ${syntaxReason(error.message)}`,
   }));
+}
+
+/**
+ * Without the text that the parser quotes. SECURITY: the file may be another one than was meant, a private key for example
+ * (test: syntax-not-echoed).
+ */
+function syntaxReason(message: string): string {
+  return message.replace(/(?:: .*|\n.*)$/s, '').slice(0, 100);
 }
 
 type Report = (offset: number, message: string) => void;

@@ -171,3 +171,18 @@ test('policies/schema.json is the schema of the code', async () => {
   const written = readFileSync(join(root, 'policies/schema.json'), 'utf8');
   assert.equal(written, await format(JSON.stringify(policyJsonSchema()), options));
 });
+
+test('docs/policy.md names every key of a policy file', () => {
+  const page = readFileSync(join(root, 'docs/policy.md'), 'utf8');
+  const missing = [...keysOf(policyJsonSchema())].filter((key) => !new RegExp(`\\b${key}\\b`).test(page));
+  assert.deepEqual(missing, []);
+});
+
+function keysOf(schema: unknown): ReadonlySet<string> {
+  if (typeof schema !== 'object' || schema === null) return new Set();
+  const properties = 'properties' in schema && typeof schema.properties === 'object' ? schema.properties : {};
+  return new Set([
+    ...Object.keys(properties ?? {}),
+    ...Object.values(schema).flatMap((each) => [...keysOf(each)]),
+  ]);
+}

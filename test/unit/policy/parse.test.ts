@@ -305,6 +305,17 @@ test('password-not-echoed: a password written into the policy is refused and not
   ]);
 });
 
+test('syntax-not-echoed: what is not YAML is never quoted', () => {
+  for (const text of [
+    '`x: hunter2',
+    'a: 1\n`hunter2',
+    'a: b\n hunter2 hunter2: *x\n- hunter2',
+    '{ a: "hunter2',
+    'x: *hunter2 y',
+  ])
+    assert.doesNotMatch(problemsOf(text).join('\n'), /hunter2/, text);
+});
+
 test('at most 100 problems, in the order of their place', () => {
   const rules = Array.from({ length: 150 }, () => '  - { name: "?", when: {}, refuse: "" }').join('\n');
   const problems = problemsOf(policyText(`${clear}\nrules:\n${rules}`));
