@@ -106,7 +106,12 @@ test('Postfix delivers to the gateway over STARTTLS: dots, long lines and 8-bit 
   const path = file('in.eml', head + body);
   const { code, transcript } = await swaks(
     sender.port,
-    ...['--from', 'x@isp.example', '--to', 'user@contoso.example', '--data', `@${path}`],
+    '--from',
+    'x@isp.example',
+    '--to',
+    'user@contoso.example',
+    '--data',
+    `@${path}`,
   );
   assert.equal(code, 0, transcript);
   const [got] = await lab.exchange.waitForMessage('contoso', 1);

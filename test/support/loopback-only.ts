@@ -10,7 +10,7 @@ function refuse(target: string): Error {
 
 const connect = net.Socket.prototype.connect;
 net.Socket.prototype.connect = function connectGuarded(this: net.Socket, ...args: unknown[]) {
-  const [first] = Array.isArray(args[0]) ? (args[0] as unknown[]) : args;
+  const [first] = Array.isArray(args[0]) ? args[0] : args;
   const options =
     typeof first === 'object' && first !== null ? (first as { host?: string; path?: string }) : undefined;
   const host =

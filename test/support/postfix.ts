@@ -112,8 +112,6 @@ function start(port: number, options: PostfixOptions): Postfix {
 }
 
 function master(port: number): string {
-  const service = (name: string, kind: string, isPrivate: boolean, more: string, command: string) =>
-    `${name} ${kind} ${isPrivate ? 'y' : 'n'} - n ${more} ${command}\n`;
   return [
     service(String(port), 'inet', false, '- -', 'smtpd'),
     service('pickup', 'unix', false, '60 1', 'pickup'),
@@ -133,6 +131,10 @@ function master(port: number): string {
     service('anvil', 'unix', true, '- 1', 'anvil'),
     service('scache', 'unix', true, '- 1', 'scache'),
   ].join('');
+}
+
+function service(name: string, kind: string, isPrivate: boolean, more: string, command: string): string {
+  return `${name} ${kind} ${isPrivate ? 'y' : 'n'} - n ${more} ${command}\n`;
 }
 
 function run(config: string, command: 'start' | 'stop'): void {

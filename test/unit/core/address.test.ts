@@ -16,45 +16,51 @@ const ACCEPTED: readonly (readonly [given: string, text: string, key: string])[]
 ];
 
 const REFUSED = [
-  ...[
-    '',
-    '@',
-    'a',
-    'a@',
-    '@b.example',
-    'a@b',
-    'a b@c.example',
-    'a..b@c.example',
-    '.a@c.example',
-    'a.@c.example',
-  ],
-  ...[
-    '<a@b.example>',
-    'a@b.example,c@d.example',
-    'a@b.example ',
-    ' a@b.example',
-    'a@b.example\r\n',
-    'a\0@b.example',
-  ],
-  ...[
-    'a@[127.0.0.1]',
-    'a@127.0.0.1',
-    'a@127.1',
-    'a@b.0x7f',
-    'a@b_c.example',
-    'a@-b.example',
-    'a@b..example',
-    'a@b.example.',
-  ],
-  ...[
-    'a\u200b@b.example',
-    'a@b\u00ad.example',
-    '\u202ea@b.example',
-    'a@b\uff0eexample',
-    `${'a'.repeat(65)}@b.example`,
-  ],
-  ...['"a@b.example', 'a"b@c.example', '""@b.example', '"a\r\nb"@c.example'],
+  '',
+  '@',
+  'a',
+  'a@',
+  '@b.example',
+  'a@b',
+  'a b@c.example',
+  'a..b@c.example',
+  '.a@c.example',
+  'a.@c.example',
+  '<a@b.example>',
+  'a@b.example,c@d.example',
+  'a@b.example ',
+  ' a@b.example',
+  'a@b.example\r\n',
+  'a\0@b.example',
+  'a@[127.0.0.1]',
+  'a@127.0.0.1',
+  'a@127.1',
+  'a@b.0x7f',
+  'a@b_c.example',
+  'a@-b.example',
+  'a@b..example',
+  'a@b.example.',
+  'a\u200b@b.example',
+  'a@b\u00ad.example',
+  '\u202ea@b.example',
+  'a@b\uff0eexample',
+  `${'a'.repeat(65)}@b.example`,
+  '"a@b.example',
+  'a"b@c.example',
+  '""@b.example',
+  '"a\r\nb"@c.example',
 ];
+
+function base(text: string): string | undefined {
+  const parsed = parseAddress(text);
+  return parsed && plusBase(parsed)?.text;
+}
+
+function needsUtf8(text: string): boolean {
+  const parsed = parseAddress(text);
+  assert.ok(parsed);
+  return !isAsciiAddress(parsed);
+}
 
 for (const [given, text, key] of ACCEPTED)
   test(`addr-table: ${JSON.stringify(given)} is ${text}`, () => {
@@ -77,22 +83,17 @@ test('what parses parses again to the same', () => {
 });
 
 test('the plus base is for look-ups, and only where there is a tag', () => {
-  const base = (text: string) => {
-    const parsed = parseAddress(text);
-    return parsed && plusBase(parsed)?.text;
-  };
   assert.equal(base('a+x+y@b.example'), 'a@b.example');
   assert.equal(base('a@b.example'), undefined);
   assert.equal(base('+a@b.example'), undefined);
 });
 
 test('an A-label domain and a quoted ASCII local part need no SMTPUTF8', () => {
-  const needs = (text: string) => {
-    const parsed = parseAddress(text);
-    assert.ok(parsed);
-    return !isAsciiAddress(parsed);
-  };
-  assert.deepEqual(['a@bücher.example', '"a b"@c.example', 'ü@c.example'].map(needs), [false, false, true]);
+  assert.deepEqual(['a@bücher.example', '"a b"@c.example', 'ü@c.example'].map(needsUtf8), [
+    false,
+    false,
+    true,
+  ]);
 });
 
 test('a domain is compared as lower-case A-labels', () => {

@@ -30,7 +30,7 @@ test('canary: a secret is shown by no printing path', () => {
   const secret = new Secret('canary-value');
   const shown = [
     String(secret),
-    `${secret.toString()}`,
+    secret.toString(),
     JSON.stringify({ secret }),
     inspect({ secret }, { depth: 9, showHidden: true }),
     JSON.stringify(logged((log) => log.info('event', { secret: secret as never }))),
