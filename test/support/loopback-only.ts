@@ -8,25 +8,32 @@ function refuse(target: string): Error {
   return new Error(`the tests may not connect to ${target}: loopback only`);
 }
 
-const connect = net.Socket.prototype.connect;
-net.Socket.prototype.connect = function connectGuarded(this: net.Socket, ...args: unknown[]) {
-  const [first] = Array.isArray(args[0]) ? args[0] : args;
-  const options =
-    typeof first === 'object' && first !== null ? (first as { host?: string; path?: string }) : undefined;
-  const host =
-    options?.path === undefined
-      ? (options?.host ?? (typeof args[1] === 'string' ? args[1] : 'localhost'))
-      : 'localhost';
-  if (!LOOPBACK.test(host)) {
-    process.nextTick(() => this.destroy(refuse(host)));
-    return this;
-  }
-  return Reflect.apply(connect, this, args) as net.Socket;
-} as typeof connect;
+type Connect = (this: net.Socket, ...args: readonly unknown[]) => net.Socket;
+type Send = (this: dgram.Socket, ...args: readonly unknown[]) => void;
 
-const send = dgram.Socket.prototype.send;
-dgram.Socket.prototype.send = function sendGuarded(this: dgram.Socket, ...args: unknown[]) {
+const connect = net.Socket.prototype.connect as Connect;
+const connectGuarded: Connect = function (...args) {
+  const given: readonly unknown[] = Array.isArray(args[0]) ? args[0] : args;
+  const host = hostOf(given);
+  if (LOOPBACK.test(host)) return connect.apply(this, args);
+  process.nextTick(() => this.destroy(refuse(host)));
+  return this;
+};
+net.Socket.prototype.connect = connectGuarded;
+
+const send = dgram.Socket.prototype.send as Send;
+const sendGuarded: Send = function (...args) {
   const host = args.find((value) => typeof value === 'string' && value.includes('.'));
   if (typeof host === 'string' && !LOOPBACK.test(host)) throw refuse(host);
-  return Reflect.apply(send, this, args) as undefined;
-} as typeof send;
+  send.apply(this, args);
+};
+dgram.Socket.prototype.send = sendGuarded;
+
+/** Node's own forms of the arguments: options, or port and host; a path is a Unix socket. */
+function hostOf([first, second]: readonly unknown[]): string {
+  if (typeof first === 'object' && first !== null) {
+    const { host, path } = first as { readonly host?: string; readonly path?: string };
+    return path === undefined ? (host ?? 'localhost') : 'localhost';
+  }
+  return typeof second === 'string' ? second : 'localhost';
+}

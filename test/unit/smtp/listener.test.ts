@@ -64,7 +64,7 @@ test('start-without-key: key, certificate, CA and port must be usable', async ()
   await assert.rejects(openListener({ ...base, port: first.port, tls: good }), rejected('config-invalid'));
 });
 
-test('conn-cap: connections in all and from one address', async () => {
+test('conn-cap: too-many-connections, in all and from one address', async () => {
   for (const limits of [{ maxConnections: 2 }, { maxConnectionsPerAddress: 2 }]) {
     await using server = await openTestListener({ limits });
     using others = new DisposableStack();
