@@ -15,7 +15,7 @@ const connect = net.Socket.prototype.connect as Connect;
 const connectGuarded: Connect = function (...args) {
   const given: readonly unknown[] = Array.isArray(args[0]) ? args[0] : args;
   const host = hostOf(given);
-  if (LOOPBACK.test(host)) return connect.apply(this, args);
+  if (LOOPBACK.test(host)) return connect.apply(this, [...args]);
   process.nextTick(() => this.destroy(refuse(host)));
   return this;
 };
@@ -25,7 +25,7 @@ const send = dgram.Socket.prototype.send as Send;
 const sendGuarded: Send = function (...args) {
   const host = args.find((value) => typeof value === 'string' && value.includes('.'));
   if (typeof host === 'string' && !LOOPBACK.test(host)) throw refuse(host);
-  send.apply(this, args);
+  send.apply(this, [...args]);
 };
 dgram.Socket.prototype.send = sendGuarded;
 
