@@ -11,7 +11,7 @@ export interface AppliedKeys {
   readonly unchanged: readonly KeyId[];
   readonly retired: readonly KeyId[];
   readonly removed: readonly KeyId[];
-  /** Damaged records that the policy does not declare: left as they are, for the operator to remove. */
+  /** Damaged keys that the declared ones could not repair: left as they are, for the operator to remove. */
   readonly unreadable: readonly KeyId[];
 }
 
@@ -41,13 +41,12 @@ export async function applyKeys(keys: TenantKeys, declared: readonly DeclaredKey
   }
   const ids = declared.map(({ record }) => record.id);
   const changed = new Set([...done.add, ...done.update]);
-  const repaired = new Set(ids);
   return {
     added: done.add,
     updated: done.update,
     unchanged: ids.filter((id) => !changed.has(id)),
     retired: done.retire,
     removed: done.remove,
-    unreadable: unreadable.filter((id) => !repaired.has(id)),
+    unreadable: unreadable.length === 0 ? [] : (await keys.inspect()).unreadable,
   };
 }

@@ -1,5 +1,5 @@
 // Which keys a tenant has, for which addresses, by the names of the rows alone: nothing has to be opened to know it, so
-// a damaged record is still known to be there.
+// a damaged record is still known to be there, and one of which only some rows are left too.
 import type { KeyFormat, KeyId } from '../core/key.ts';
 import type { TenantId } from '../core/origin.ts';
 import type { KeyDatabase } from '../storage/key-database.ts';
@@ -8,9 +8,12 @@ import {
   formatOf,
   parseAddressName,
   parseKeyId,
-  privateName,
+  privatePrefix,
   recordPrefix,
 } from './records.ts';
+
+/** What the store needs of the key database. A map in memory has it too. */
+export type KeyRows = Pick<KeyDatabase, 'get' | 'names' | 'batch'>;
 
 /** In memory, kept in step by the store. */
 export class KeyIndex {
@@ -20,19 +23,17 @@ export class KeyIndex {
   readonly #byAddress = new Map<string, Set<KeyId>>();
 
   /** Throws GatewayError `store-failed` where the database has stopped. */
-  static load(database: KeyDatabase, tenant: TenantId): KeyIndex {
+  static load(rows: KeyRows, tenant: TenantId): KeyIndex {
     const index = new KeyIndex();
-    const prefix = recordPrefix(tenant);
-    const privateNames = new Set(database.names(privateName(tenant, '' as KeyId)));
+    const privateIds = new Set(idsBelow(rows, privatePrefix(tenant)));
     const addresses = new Map<KeyId, string[]>();
-    for (const name of database.names(addressPrefix(tenant))) {
+    for (const name of rows.names(addressPrefix(tenant))) {
       const row = parseAddressName(tenant, name);
       if (row) addresses.set(row.id, [...(addresses.get(row.id) ?? []), row.address]);
     }
-    for (const name of database.names(prefix)) {
-      const id = parseKeyId(name.slice(prefix.length));
-      if (id) index.set(id, addresses.get(id) ?? [], privateNames.has(privateName(tenant, id)));
-    }
+    // SECURITY: a key whose record is gone is damaged, not absent (test: damaged, not absent).
+    const ids = new Set([...idsBelow(rows, recordPrefix(tenant)), ...addresses.keys(), ...privateIds]);
+    for (const id of ids) index.set(id, addresses.get(id) ?? [], privateIds.has(id));
     return index;
   }
 
@@ -74,4 +75,8 @@ export class KeyIndex {
     this.#privateIds.delete(id);
     this.#addresses.delete(id);
   }
+}
+
+function idsBelow(rows: KeyRows, prefix: string): readonly KeyId[] {
+  return rows.names(prefix).flatMap((name) => parseKeyId(name.slice(prefix.length)) ?? []);
 }

@@ -18,7 +18,7 @@ export type KeyChange =
 /**
  * The changes, in the order in which they are made: what is new first, so that nobody is without a key in between (a stop
  * after any of them leaves more keys, never fewer). Keys of source `manual` are left alone unless the policy declares them.
- * An own key that is no longer declared is retired, never removed: old mail must stay readable.
+ * An own key that is no longer declared is retired, never removed: old mail must stay readable. `declared` holds each id once.
  */
 export function planKeyChanges(
   declared: readonly DeclaredKey[],

@@ -36,17 +36,21 @@ export function recordName(tenant: TenantId, id: KeyId): string {
 
 /** Of one tenant's records; without a tenant, of all. */
 export function recordPrefix(tenant?: TenantId): string {
-  return tenant === undefined ? 'key/' : `key/${tenant}/`;
+  return prefixOf('key', tenant);
 }
 
-/** The tenant that a record's name belongs to. */
+/** The tenant that a row's name belongs to. */
 export function tenantOfName(name: string): TenantId | undefined {
   return parseTenantId(name.split('/')[1] ?? '');
 }
 
 /** The private material of a key: a row of its own, read only to use it. */
 export function privateName(tenant: TenantId, id: KeyId): string {
-  return `private/${tenant}/${id}`;
+  return `${privatePrefix(tenant)}${id}`;
+}
+
+export function privatePrefix(tenant?: TenantId): string {
+  return prefixOf('private', tenant);
 }
 
 /** One row per address of a key, so that a damaged record still shows for whom it was (`key-unreadable`, not `none`). */
@@ -54,8 +58,8 @@ export function addressName(tenant: TenantId, id: KeyId, address: string): strin
   return `${addressPrefix(tenant)}${id}/${address}`;
 }
 
-export function addressPrefix(tenant: TenantId): string {
-  return `address/${tenant}/`;
+export function addressPrefix(tenant?: TenantId): string {
+  return prefixOf('address', tenant);
 }
 
 /** Takes an address row's name apart; undefined for a name that this file did not make. */
@@ -93,9 +97,14 @@ export function readRecord(bytes: Buffer, tenant: TenantId, id: KeyId): StoredKe
   const role = field.get('role');
   const source = field.get('source');
   const material = field.get('material');
+  const hasPrivateKey = field.get('hasPrivateKey');
+  const isRetired = field.get('isRetired');
   if (field.get('id') !== id || field.get('tenant') !== tenant) return undefined;
   if (!isTextList(addresses) || !isNonEmpty(addresses) || typeof material !== 'string') return undefined;
   if (!isRole(role) || (source !== 'policy' && source !== 'manual') || !notBefore) return undefined;
+  // An end that cannot be read is not "never", a mark that cannot be read is not "no".
+  if (field.has('notAfter') && !notAfter) return undefined;
+  if (typeof hasPrivateKey !== 'boolean' || typeof isRetired !== 'boolean') return undefined;
   return {
     id,
     tenant,
@@ -103,12 +112,16 @@ export function readRecord(bytes: Buffer, tenant: TenantId, id: KeyId): StoredKe
     role,
     addresses,
     material,
-    hasPrivateKey: field.get('hasPrivateKey') === true,
+    hasPrivateKey,
     notBefore,
     ...(notAfter && { notAfter }),
     source,
-    isRetired: field.get('isRetired') === true,
+    isRetired,
   };
+}
+
+function prefixOf(kind: 'key' | 'private' | 'address', tenant: TenantId | undefined): string {
+  return tenant === undefined ? `${kind}/` : `${kind}/${tenant}/`;
 }
 
 function isRole(value: unknown): value is KeyRole {

@@ -19,8 +19,8 @@ const ORDER: Record<UsableKey['matchedBy'], number> = { address: 0, 'plus-base':
 
 /**
  * Chooses among candidates: usable keys of the closest match (exact address, then without `+tag`, then domain), the one with
- * the latest start of validity first, then the one that expires last, then by id. An unusable key of a closer match does not
- * stand in the way of a usable one. SECURITY: with nothing usable, one damaged key makes the answer `unreadable`, so that
+ * the latest start of validity first, then the one that expires last, then by id; so the order of the candidates does not
+ * matter. An unusable key of a closer match does not stand in the way of a usable one. SECURITY: with nothing usable, one damaged key makes the answer `unreadable`, so that
  * damage never looks like "no key" (test: damaged is not none).
  */
 export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose): KeyLookup {
@@ -39,11 +39,11 @@ export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose
   }
   const closest = Math.min(...usable.map(({ matchedBy }) => ORDER[matchedBy]));
   const keys = usable.filter(({ matchedBy }) => ORDER[matchedBy] === closest).sort(byPreference);
-  const all = [...damaged, ...rejected];
+  const all = [...damaged.toSorted(byId), ...rejected.toSorted(byId)];
   if (isNonEmpty(keys)) return { kind: 'usable', keys, rejected: all };
   return isNonEmpty(damaged) && isNonEmpty(all)
     ? { kind: 'unreadable', rejected: all }
-    : { kind: 'none', rejected };
+    : { kind: 'none', rejected: all };
 }
 
 function roleProblem(record: StoredKey, purpose: KeyPurpose): string | undefined {
@@ -59,6 +59,10 @@ function byPreference(one: UsableKey, other: UsableKey): number {
     endOf(other) - endOf(one) ||
     (one.record.id < other.record.id ? -1 : 1)
   );
+}
+
+function byId(one: RejectedKey, other: RejectedKey): number {
+  return one.id < other.id ? -1 : 1;
 }
 
 function endOf({ record }: UsableKey): number {

@@ -6,12 +6,14 @@ import type { KeyFormat, KeyId, KeyLookup, KeyPurpose, KeyRecord, UsableKey } fr
 import type { Log } from '../core/log.ts';
 import type { TenantId } from '../core/origin.ts';
 import { Secret } from '../core/secret.ts';
-import type { KeyDatabase } from '../storage/key-database.ts';
-import { KeyIndex } from './key-index.ts';
+import { KeyIndex, type KeyRows } from './key-index.ts';
 import { materialUse, type ParsedMaterial, parseMaterial } from './key-use.ts';
 import {
   addressName,
+  addressPrefix,
+  makeKeyId,
   privateName,
+  privatePrefix,
   readRecord,
   recordName,
   recordPrefix,
@@ -23,7 +25,7 @@ import { type Candidate, selectKeys } from './select.ts';
 
 export interface KeyStore {
   forTenant(id: TenantId): TenantKeys;
-  /** Tenants that have keys here, whether or not a policy is loaded for them. */
+  /** Tenants that have keys here, damaged ones too, whether or not a policy is loaded for them. */
   tenants(): readonly TenantId[];
 }
 
@@ -57,7 +59,7 @@ export interface TenantKeys {
   withPrivateKey<T>(id: KeyId, use: (material: Secret) => Promise<T>): Promise<T>;
 }
 
-type KeyOperation = Parameters<KeyDatabase['batch']>[0][number];
+type KeyOperation = Parameters<KeyRows['batch']>[0][number];
 
 interface Loaded {
   readonly record: StoredKey;
@@ -72,7 +74,7 @@ interface Match {
 const MAX_CACHED_RECORDS = 2_000;
 
 /** The store over an open database, which stays the caller's to close. There must be one store per database. */
-export function openKeyStore(options: { readonly database: KeyDatabase; readonly log: Log }): KeyStore {
+export function openKeyStore(options: { readonly database: KeyRows; readonly log: Log }): KeyStore {
   const tenants = new Map<TenantId, TenantKeys>();
   return {
     forTenant(id) {
@@ -83,20 +85,25 @@ export function openKeyStore(options: { readonly database: KeyDatabase; readonly
       return keys;
     },
     tenants: () => [
-      ...new Set(options.database.names(recordPrefix()).flatMap((name) => tenantOfName(name) ?? [])),
+      ...new Set(
+        [recordPrefix, privatePrefix, addressPrefix]
+          .flatMap((prefix) => options.database.names(prefix()))
+          .flatMap((name) => tenantOfName(name) ?? []),
+      ),
     ],
   };
 }
 
 class DatabaseTenantKeys implements TenantKeys {
-  readonly #database: KeyDatabase;
+  readonly #database: KeyRows;
   readonly #tenant: TenantId;
   readonly #log: Log;
   readonly #cache = new Map<KeyId, Loaded>();
   #index: KeyIndex | undefined;
+  #writes = 0;
   #lastWrite: Promise<unknown> = Promise.resolve();
 
-  constructor(database: KeyDatabase, tenant: TenantId, log: Log) {
+  constructor(database: KeyRows, tenant: TenantId, log: Log) {
     this.#database = database;
     this.#tenant = tenant;
     this.#log = log;
@@ -153,6 +160,8 @@ class DatabaseTenantKeys implements TenantKeys {
       const stored: StoredKey = { ...record, hasPrivateKey, isRetired: record.isRetired ?? false };
       // What cannot be read back must not get in.
       const material = await parseMaterial(stored);
+      const { fingerprint } = material.certificate;
+      if (makeKeyId(material.format, fingerprint) !== id) throw invalid(`${id} is stored with another key`);
       await this.#write([
         ...index
           .addressesOf(id)
@@ -230,6 +239,7 @@ class DatabaseTenantKeys implements TenantKeys {
   async #load(id: KeyId): Promise<Loaded> {
     const cached = this.#cache.get(id);
     if (cached) return cached;
+    const writes = this.#writes;
     const value = await this.#database.get(recordName(this.#tenant, id));
     const record = value && readRecord(value, this.#tenant, id);
     if (!record) throw unreadable(id);
@@ -237,13 +247,17 @@ class DatabaseTenantKeys implements TenantKeys {
       throw unreadable(id);
     });
     const loaded = { record, material };
-    this.#remember(id, loaded);
+    // SECURITY: what was read before a write must not stay after it (test: a look-up during a change).
+    if (writes === this.#writes) this.#remember(id, loaded);
     return loaded;
   }
 
   async #inspectOne(id: KeyId): Promise<StoredKey> {
     this.#cache.delete(id);
     const { record } = await this.#load(id);
+    const indexed = this.#openIndex().addressesOf(id);
+    // SECURITY: without its address rows no look-up finds the key, as if there were none (test: lost address row).
+    if (!record.addresses.every((address) => indexed.includes(address))) throw unreadable(id);
     if (record.hasPrivateKey) await this.withPrivateKey(id, () => Promise.resolve());
     return record;
   }
@@ -272,6 +286,8 @@ class DatabaseTenantKeys implements TenantKeys {
       this.#index = undefined;
       this.#cache.clear();
       throw error;
+    } finally {
+      this.#writes += 1;
     }
   }
 

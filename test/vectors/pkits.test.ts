@@ -1,11 +1,12 @@
 // NIST PKITS: path validation. Revocation and policy processing are not built, so the cases that need them are listed
 // as exceptions with their reason; a listed case that turns out right fails, as does any other wrong answer.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Certificate, parseCertificate } from '../../src/smime/certificate.ts';
 import { validateChain } from '../../src/smime/chain.ts';
+import { vectorPath } from '../support/vectors.ts';
 
 interface Case {
   readonly id: string;
@@ -15,12 +16,11 @@ interface Case {
   readonly error?: unknown;
 }
 
-const folder = join(import.meta.dirname, '../../../shared/vectors/pkits');
 const exceptionsFile = join(import.meta.dirname, 'pkits-exceptions.json');
 const at = new Date('2010-06-01T00:00:00Z');
 
-test('PKITS paths', { skip: existsSync(folder) ? false : `no vectors at ${folder}` }, async (t) => {
-  const cases = JSON.parse(readFileSync(join(folder, 'pkits.json'), 'utf8')) as readonly Case[];
+test('PKITS paths', async (t) => {
+  const cases = JSON.parse(readFileSync(vectorPath('pkits/pkits.json'), 'utf8')) as readonly Case[];
   const exceptions = new Map(
     Object.entries(
       JSON.parse(readFileSync(exceptionsFile, 'utf8')) as Record<string, readonly string[]>,
@@ -55,7 +55,7 @@ function isAccepted(vector: Case, anchor: Certificate): boolean {
 
 /** A certificate that cannot be parsed is not part of any path. */
 function read(name: string): Certificate | undefined {
-  const der = readFileSync(join(folder, 'certs', name));
+  const der = readFileSync(vectorPath(`pkits/certs/${name}`));
   try {
     return parseCertificate(der);
   } catch {

@@ -72,3 +72,18 @@ test('isKeyOf tells whose key it is', async () => {
   assert.equal(isKeyOf(other.key, parseCertificate(one.der)), false);
   assert.equal(isKeyOf(ec, parseCertificate(one.der)), false);
 });
+
+test('a certificate with another type of key does not spoil the key that is read next', async () => {
+  const ca = await createTestCa('private key tests', 'p384');
+  const types = [
+    await ca.issue({ commonName: 'rsa' }),
+    await ca.issue({ commonName: 'ec', keyType: 'p256' }),
+  ];
+  for (const { der } of types) {
+    for (const key of [rsa, ec, ed25519]) {
+      assert.equal(isKeyOf(key, parseCertificate(der)), false);
+      assert(readPrivateKey(ec.export({ type: 'pkcs8', format: 'pem' })).equals(ec));
+      assert(readPrivateKey(rsa.export({ type: 'pkcs1', format: 'der' })).equals(rsa));
+    }
+  }
+});
