@@ -1,6 +1,8 @@
 // A message on its way into the queue: its copies sealed and their files durable first, then its rows.
 import { randomBytes } from 'node:crypto';
 import type { CommittedMessage, FinishedCopy } from '../core/commit.ts';
+import type { Recipient } from '../core/envelope.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
 import type { Sql } from '../storage/queue-database.ts';
 import { type CopySeal, insertCopy, type PreparedCopy, prepareCopy } from './copy-store.ts';
 import type { CopyRecord } from './copy-record.ts';
@@ -44,8 +46,8 @@ export function insertMessage(sql: Sql, { id, message, copies, isReport }: Prepa
   for (const copy of copies) insertCopy(sql, id, copy, at);
 }
 
-/** What is known of a copy before its body is read. */
-export function recordOf(
+/** What is known of a copy before its body is read. A recipient that was given twice counts once. */
+function recordOf(
   message: CommittedEnvelope,
   copy: Omit<FinishedCopy, 'body'>,
 ): Omit<CopyRecord, 'size' | 'sha256'> {
@@ -58,7 +60,7 @@ export function recordOf(
     policyVersion: copy.policyVersion,
     inputSha256: message.inputSha256,
     sender: envelope.sender,
-    recipients: copy.recipients,
+    recipients: firstOfEach(copy.recipients),
     smtpUtf8: envelope.smtpUtf8,
     ...(envelope.ret ? { ret: envelope.ret } : {}),
     ...(envelope.envid === undefined ? {} : { envid: envelope.envid }),
@@ -68,4 +70,11 @@ export function recordOf(
     isEncrypted: copy.isEncrypted,
     is8bit: copy.is8bit,
   };
+}
+
+/** Results come back by address: a second row of the same address would never be closed (test: recipient given twice). */
+function firstOfEach([first, ...rest]: NonEmpty<Recipient>): NonEmpty<Recipient> {
+  const seen = new Set([first.address.key]);
+  const others = rest.filter(({ address }) => !seen.has(address.key) && seen.add(address.key));
+  return [first, ...others];
 }

@@ -2,13 +2,14 @@
 // the queue once, together with the report that it may need. Rows and files are in copy-store, times in schedule.
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import type { CommittedMessage } from '../core/commit.ts';
 import type { DeliveryResult } from '../core/delivery.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Secret } from '../core/secret.ts';
+import { diskFiles } from '../storage/files.ts';
 import { acquireOwnerLock } from '../storage/owner-lock.ts';
 import { openQueueDatabase, type QueueDatabase } from '../storage/queue-database.ts';
 import { openRecord, sealRecord } from '../storage/seal.ts';
@@ -43,8 +44,9 @@ export interface QueueOptions {
 /** Errors are GatewayErrors: `queue-full` where there is no room, `store-failed` for everything else on the disk. */
 export interface Queue extends AsyncDisposable {
   /**
-   * Makes a message with all its copies durable, or nothing of it; only then may 250 be answered. A rejected commit may
-   * still be on the disk after a crash: the sender tries again. Returns the queue id.
+   * Makes a message with all its copies, and the report about its refused recipients, durable, or nothing of it; only
+   * then may 250 be answered. A rejected commit may still be on the disk after a crash: the sender tries again. Returns
+   * the queue id. Without copies only the report is queued; where there is none either, throws `unplanned`.
    */
   commit(message: CommittedMessage): Promise<string>;
   /**
@@ -68,7 +70,7 @@ export interface Queue extends AsyncDisposable {
   counts(): QueueCounts;
   /** For MAIL: throws what the answer should be where a message of `messageBytes` should not be taken now. */
   checkRoom(messageBytes?: number): Promise<void>;
-  /** Forgets closed messages that are old enough, and puts right times that a wrong clock wrote. */
+  /** Forgets closed messages that are old enough, puts right times that a wrong clock wrote, and wipes deleted keys. */
   tidy(at: Date): Promise<void>;
   /** Calls `listener` when something may have become due. Returns the function that ends it. */
   onWork(listener: () => void): () => void;
@@ -87,6 +89,9 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     stack.use(await acquireOwnerLock(options.folder));
     const folder = join(options.folder, 'bodies');
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    // The names of the folders must be on the disk before mail is in them.
+    await diskFiles.syncFolder(dirname(options.folder));
+    await diskFiles.syncFolder(options.folder);
     const database = stack.use(openQueueDatabase(join(options.folder, 'queue.db'), queueSchema));
     const seal: CopySeal = { kek: options.kek, folder, storeId: await openStore(database, options.kek) };
     await recoverQueue({

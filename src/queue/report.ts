@@ -3,11 +3,12 @@
 import { randomBytes } from 'node:crypto';
 import { isAsciiAddress } from '../core/address.ts';
 import { type ByteSource, bytesSource, collect } from '../core/bytes.ts';
-import type { FinishedCopy, RefusedRecipient } from '../core/commit.ts';
+import type { CommittedMessage, FinishedCopy } from '../core/commit.ts';
 import type { Recipient } from '../core/envelope.ts';
+import { replyFor } from '../core/errors.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { Reply } from '../core/reply.ts';
-import { type HeaderField, fieldsNamed, readMessage } from '../mime/header-section.ts';
+import { type HeaderField, fieldsNamed, isNamed, makeField, readMessage } from '../mime/header-section.ts';
 import type { CopyRecord } from './copy-record.ts';
 import { type ReportedRecipient, writeDsn } from './dsn.ts';
 import type { CommittedEnvelope } from './prepared-message.ts';
@@ -40,12 +41,10 @@ type Reported = Pick<
 const MAX_HEADER_BYTES = 262_144;
 const MAX_FIELD_BYTES = 4_096;
 const SHOWN_FIELDS = ['From', 'To', 'Date', 'Message-ID'];
+const HIDDEN_SUBJECT = makeField('Subject', '[not shown]');
 
 /** Whether this sender gets reports at all. */
-export function canReport(
-  original: Pick<CopyRecord, 'sender' | 'isProven'>,
-  settings: ReportSettings,
-): boolean {
+function canReport(original: Pick<CopyRecord, 'sender' | 'isProven'>, settings: ReportSettings): boolean {
   return original.sender !== null && (original.isProven || settings.reportTo === 'everyone');
 }
 
@@ -54,10 +53,33 @@ export function reportedOf(closings: readonly Closing[]): readonly ReportedRecip
   return closings.filter(isReported).map(describe);
 }
 
-export function reportedRefusals(refused: readonly RefusedRecipient[]): readonly ReportedRecipient[] {
-  return refused
-    .filter(({ recipient }) => wantsFailure(recipient))
-    .map(({ recipient, explanation }) => ({ recipient, action: 'failed', status: '5.7.1', explanation }));
+/**
+ * The report about the recipients that the policy refused while the message is committed, or undefined where there are
+ * none to tell of. Without copies the report belongs to the tenant that it goes to.
+ */
+export async function refusalReport(
+  message: CommittedMessage,
+  at: Date,
+  settings: ReportSettings,
+): Promise<ReportMessage | undefined> {
+  const { envelope, isProven, inputSha256, returnLeg, copies } = message;
+  const reported = reportedRefusals(message);
+  const [copy] = copies;
+  const tenant = copy?.tenant ?? (returnLeg.kind === 'tenant' ? returnLeg.tenant : undefined);
+  if (reported.length === 0 || tenant === undefined) return undefined;
+  const original: Reported = {
+    transactionId: envelope.id,
+    tenant,
+    isProven,
+    policyVersion: copy?.policyVersion ?? '',
+    inputSha256,
+    sender: envelope.sender,
+    returnLeg,
+    ...(envelope.envid === undefined ? {} : { envid: envelope.envid }),
+  };
+  const isEncrypted = copies.some((each) => each.isEncrypted);
+  const fields = copy ? await readOriginalFields(copy.body, { isEncrypted, direction: copy.direction }) : [];
+  return makeReport(original, reported, fields, { at, arrivedAt: at }, settings);
 }
 
 /** The report as a message for the queue, or undefined where there is nobody to tell or nothing to say. */
@@ -111,8 +133,8 @@ export function makeReport(
 
 /**
  * The fields of the original that its report may show: short ASCII ones that tell the sender which message it was.
- * SECURITY: the Subject only of outbound mail that went out in clear; inbound it may come from a decrypted header
- * (test: dsn-subject). A body that cannot be read has none.
+ * SECURITY: the Subject only of outbound mail that went out in clear; otherwise it is replaced, since it was to be
+ * secret, or inbound may come from a decrypted header (test: dsn-subject). A body that cannot be read has no fields.
  */
 export async function readOriginalFields(
   body: ByteSource,
@@ -125,11 +147,26 @@ export async function readOriginalFields(
       maxHeaderBytes: MAX_HEADER_BYTES,
       maxHeaderLines: 5_000,
     });
-    const names = isSubjectShown ? [...SHOWN_FIELDS, 'Subject'] : SHOWN_FIELDS;
-    return names.flatMap((name) => fieldsNamed(header, name).slice(0, 1)).filter(isShowable);
+    const shown = [...SHOWN_FIELDS, 'Subject'].flatMap((name) => fieldsNamed(header, name).slice(0, 1));
+    return shown
+      .map((field) => (isNamed(field, 'Subject') && !isSubjectShown ? HIDDEN_SUBJECT : field))
+      .filter(isShowable);
   } catch {
     return [];
   }
+}
+
+/** SECURITY: the explanation names a rule, so only proven senders read it (test: refused, unproven). */
+function reportedRefusals({ refused, isProven }: CommittedMessage): readonly ReportedRecipient[] {
+  const general = replyFor('refused-by-rule').text;
+  return refused
+    .filter(({ recipient }) => wantsFailure(recipient))
+    .map(({ recipient, explanation }) => ({
+      recipient,
+      action: 'failed',
+      status: '5.7.1',
+      explanation: isProven ? explanation : general,
+    }));
 }
 
 function isShowable({ raw }: HeaderField): boolean {

@@ -13,20 +13,14 @@ import { isDamage } from '../storage/storage-error.ts';
 import { type CopySeal, eraseCopy, openCopy, type OpenedCopy, removeCopyFiles } from './copy-store.ts';
 import { dueRows, nextDueTime, openPositions, queuedLegs } from './due-rows.ts';
 import type { Delivery, QueueCounts, QueueEntry, QueueFilter } from './message-types.ts';
-import {
-  insertMessage,
-  type PreparedMessage,
-  prepareCopies,
-  recordOf,
-  startMessage,
-} from './prepared-message.ts';
+import { insertMessage, type PreparedMessage, prepareCopies, startMessage } from './prepared-message.ts';
 import { countQueue, listEntries, showEntry } from './queue-view.ts';
 import { markDamaged } from './recover.ts';
 import {
   makeReport,
   readOriginalFields,
+  refusalReport,
   reportedOf,
-  reportedRefusals,
   type ReportMessage,
   type ReportSettings,
 } from './report.ts';
@@ -60,23 +54,33 @@ export class SqliteQueue {
 
   async commit(message: CommittedMessage): Promise<string> {
     this.#throwIfFailed();
-    const { copies } = message;
-    const { seal, database, clock } = this.#parts;
-    const prepared = startMessage(message, false);
-    const written: PreparedMessage[] = [prepared];
+    const { seal, database, clock, reports, log } = this.#parts;
+    const written: PreparedMessage[] = [];
     await this.#orRemoveFiles(written, async () => {
-      await prepareCopies(seal, prepared, copies);
-      const report = await this.#refusalReport(message);
+      if (message.copies.length > 0) {
+        const prepared = startMessage(message, false);
+        written.push(prepared);
+        await prepareCopies(seal, prepared, message.copies);
+      }
+      const report = await this.#prepareReport(await refusalReport(message, clock.now(), reports));
       if (report) written.push(report);
       const at = clock.now();
       await database.write((sql) => {
         for (const each of written) insertMessage(sql, each, at);
       });
     });
-    const { id } = prepared;
-    this.#parts.log.info('queued', { queue: id, transaction: message.envelope.id, copies: copies.length });
+    const [first] = written;
+    // A 250 for nothing would be a lost message.
+    if (!first) throw new GatewayError('unplanned', 'a commit without copies and without a report');
+    const copies = message.copies.length;
+    log.info('queued', {
+      queue: first.id,
+      transaction: message.envelope.id,
+      copies,
+      messages: written.length,
+    });
     this.#wake();
-    return id;
+    return first.id;
   }
 
   due(at: Date, limit: number, isLegBusy: (leg: string) => boolean = () => false): Delivery[] {
@@ -201,6 +205,8 @@ export class SqliteQueue {
         latest,
       ),
     }));
+    // SECURITY: what was deleted is still in the log of writes until then (test: erased).
+    this.#parts.database.checkpoint();
     if (forgotten + corrected > 0) this.#parts.log.info('queue-tidied', { forgotten, corrected });
   }
 
@@ -236,20 +242,6 @@ export class SqliteQueue {
     const prepared = startMessage(report.message, true);
     await prepareCopies(this.#parts.seal, prepared, [report.copy]);
     return prepared;
-  }
-
-  async #refusalReport(message: CommittedMessage): Promise<PreparedMessage | undefined> {
-    const [copy] = message.copies;
-    if (!copy) throw new GatewayError('unplanned', 'a commit without copies');
-    const reported = reportedRefusals(message.refused);
-    if (reported.length === 0) return undefined;
-    const isEncrypted = message.copies.some((each) => each.isEncrypted);
-    const fields = await readOriginalFields(copy.body, { isEncrypted, direction: copy.direction });
-    const now = this.#parts.clock.now();
-    const original = recordOf(message, copy);
-    return this.#prepareReport(
-      makeReport(original, reported, fields, { at: now, arrivedAt: now }, this.#parts.reports),
-    );
   }
 
   #openDelivery(row: Row): Delivery | undefined {

@@ -24,6 +24,8 @@ export interface QueueDatabase extends Disposable {
    * rejects with `store-failed` (test: fail stop).
    */
   write<T>(work: (sql: Sql) => T): Promise<T>;
+  /** Moves the log of writes into the file and empties it, as far as other connections let it. */
+  checkpoint(): void;
   /** Why the database has stopped, if it has. */
   failure(): GatewayError | undefined;
 }
@@ -71,6 +73,10 @@ class SqliteQueueDatabase implements QueueDatabase {
       this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
       if (this.#waiting.length === 1) setImmediate(() => this.#commit());
     });
+  }
+
+  checkpoint(): void {
+    this.sql.one('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
   failure(): GatewayError | undefined {

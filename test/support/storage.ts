@@ -6,12 +6,15 @@ import { type Address, parseAddress } from '../../src/core/address.ts';
 import { bytesSource, collect, type Chunks } from '../../src/core/bytes.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import type { CommittedMessage, FinishedCopy } from '../../src/core/commit.ts';
+import type { DeliveryResult } from '../../src/core/delivery.ts';
 import type { Recipient } from '../../src/core/envelope.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { isNonEmpty, type NonEmpty } from '../../src/core/non-empty.ts';
+import { parseTenantId, type TenantId } from '../../src/core/origin.ts';
+import type { Reply } from '../../src/core/reply.ts';
 import { Secret } from '../../src/core/secret.ts';
-import type { QueueOptions } from '../../src/queue/queue.ts';
-import { tenantId } from './policy.ts';
+import type { Delivery } from '../../src/queue/message-types.ts';
+import type { Queue, QueueOptions } from '../../src/queue/queue.ts';
 
 export const testKek = new Secret(Buffer.alloc(32, 7));
 export const MINUTE_MS = 60_000;
@@ -70,7 +73,13 @@ export function recipients(...list: readonly (string | Recipient)[]): NonEmpty<R
   return made;
 }
 
-export const testTenant = tenantId('11111111-2222-3333-4444-555555555555');
+export const testTenant: TenantId = tenantId('11111111-2222-3333-4444-555555555555');
+
+function tenantId(text: string): TenantId {
+  const id = parseTenantId(text);
+  if (!id) throw new Error(`not a tenant id: ${text}`);
+  return id;
+}
 
 export function queueOptions(folder: string, clock: Clock, more: Partial<QueueOptions> = {}): QueueOptions {
   return {
@@ -126,6 +135,40 @@ export function finished(more: Partial<FinishedCopy> & { readonly text?: Uint8Ar
     is8bit: false,
     ...rest,
   };
+}
+
+/** Results of one attempt, the same for all recipients of a delivery. */
+export function resultsOf(
+  delivery: Pick<Delivery, 'shipment'>,
+  status: DeliveryResult['status'],
+  more: Partial<DeliveryResult> = {},
+): readonly DeliveryResult[] {
+  return delivery.shipment.recipients.map((recipient) => ({
+    recipient,
+    status,
+    reply: REPLIES[status],
+    remote: 'mx.fabrikam.example',
+    ...more,
+  }));
+}
+
+const REPLIES: Readonly<Record<DeliveryResult['status'], Reply>> = {
+  delivered: { code: 250, enhanced: '2.0.0', text: 'OK' },
+  deferred: { code: 451, enhanced: '4.7.1', text: 'Try again later' },
+  failed: { code: 550, enhanced: '5.1.1', text: 'No such user' },
+};
+
+/** Everything that is due, each in flight until it is settled or released. */
+export function allDue(queue: Queue, clock: Clock): Delivery[] {
+  return queue.due(clock.now(), 1_000);
+}
+
+/** The only delivery that is due. */
+export function oneDue(queue: Queue, clock: Clock): Delivery {
+  const [delivery, ...others] = allDue(queue, clock);
+  if (!delivery || others.length > 0)
+    throw new Error(`${others.length + (delivery ? 1 : 0)} are due, not one`);
+  return delivery;
 }
 
 export async function bytesOf(chunks: Chunks): Promise<Buffer> {
