@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { styleText } from 'node:util';
 import { asGatewayError, GatewayError } from '../core/errors.ts';
-import { demoMessage, type DemoStep, readDemoMessage, runDemo } from '../lab/demo.ts';
+import { type DemoStep, runDemo } from '../lab/demo.ts';
+import { type DemoMessage, demoMessage, readDemoMessage } from '../lab/demo-message.ts';
 import { type Command, EXIT, type Io, print, printJson } from './command.ts';
 
 export const demo: Command = {
@@ -12,15 +13,20 @@ export const demo: Command = {
   count: [0, 1],
   options: {},
   notes: `Everything runs on loopback, with fresh stores and test keys in a temporary folder that is removed at the end. A message
-of your own keeps its subject, text and attachments; its addresses are replaced by those of the demo.`,
+of your own (at most 10 MiB, neither signed nor encrypted) keeps its subject, text and attachments; its addresses are replaced
+by those of the demo. openssl and gpg check the result where they are installed. Exit code 0: every step went as it should.`,
   async run({ positionals: [path], io, isJson }) {
-    const message = path === undefined ? demoMessage() : await readFileMessage(path);
+    // The terminal was closed: at exit the temporary folders go.
+    process.once('SIGHUP', () => process.exit(EXIT.error));
+    const message = path === undefined ? await demoMessage() : await readFileMessage(path);
     const steps: DemoStep[] = [];
     for await (const step of runDemo(message)) {
+      // Ctrl-C reaches openssl and gpg too: what they say then tells nothing.
+      if (io.signal.aborted) break;
       steps.push(step);
       if (!isJson) print(io, describe(step, steps.length, io));
-      if (io.signal.aborted) return EXIT.error;
     }
+    if (io.signal.aborted) throw new GatewayError('unplanned', 'stopped before the end');
     const isGood = steps.every((step) => step.isGood);
     if (isJson) printJson(io, { isGood, steps });
     else print(io, conclusion(isGood, io));
@@ -28,19 +34,17 @@ of your own keeps its subject, text and attachments; its addresses are replaced 
   },
 };
 
-async function readFileMessage(path: string) {
+async function readFileMessage(path: string): Promise<DemoMessage> {
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    throw new GatewayError(
-      'config-invalid',
-      `${path}: ${error.code === 'ENOENT' ? 'no such file' : (error.code ?? '')}`,
-    );
+    const reasons: Readonly<Record<string, string>> = { ENOENT: 'no such file', EISDIR: 'is a folder' };
+    throw new GatewayError('config-invalid', `${path}: ${reasons[error.code ?? ''] ?? error.message}`);
   });
   try {
     return await readDemoMessage(bytes);
   } catch (error) {
     throw new GatewayError(
       'config-invalid',
-      `${path} is not a mail message: ${asGatewayError(error).message}`,
+      `${path} is not a message for the demo: ${asGatewayError(error).message}`,
     );
   }
 }
@@ -54,6 +58,7 @@ function describe(step: DemoStep, number: number, io: Io): string {
     ...quoted('before', step.before, io),
     ...quoted('after', step.after, io),
     ...(step.isGood ? [] : [style(io, 'red', '   THIS STEP WENT WRONG')]),
+    '',
     '',
   ].join('\n');
 }

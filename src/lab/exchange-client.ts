@@ -7,13 +7,11 @@ import type { LabTenant } from './exchange-tenant.ts';
 import { hasName, hasPrefix, rawField, readRawMessage, writeRawMessage } from './raw-header.ts';
 import type { LabTarget, LabTlsOptions } from './smtp-client.ts';
 import {
-  openSubmitter,
   submit,
   type Submission,
   type SubmissionRecipient,
   type SubmissionResult,
   type SubmissionSession,
-  type Submitter,
 } from './submission.ts';
 
 /** Mail that a user or a service of the tenant sends. */
@@ -55,18 +53,6 @@ export async function sendFromTenant(
 ): Promise<SubmissionResult> {
   const submission = await prepareTenantMail(tenant, mail, options.at ?? new Date());
   return submit(options.gateway, sessionOf(options), submission);
-}
-
-/** A connection over which several messages go, as Exchange does under load. The caller disposes it. */
-export async function openTenantConnection(
-  options: ExchangeClientOptions,
-): Promise<Submitter & { sendMail(tenant: LabTenant, mail: TenantMail): Promise<SubmissionResult> }> {
-  const submitter = await openSubmitter(options.gateway, sessionOf(options));
-  return {
-    ...submitter,
-    sendMail: async (tenant, mail) =>
-      submitter.send(await prepareTenantMail(tenant, mail, options.at ?? new Date())),
-  };
 }
 
 /** Stamps and signs, without sending: what the gateway gets to read. */

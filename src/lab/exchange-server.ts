@@ -27,6 +27,8 @@ export interface ExchangeServerOptions {
   readonly keepsBytes?: boolean;
   /** Received fields above which mail loops. Default 20; Exchange's own number is not known. */
   readonly maxHops?: number;
+  /** Called for every message that reached a mailbox. */
+  onMessage?(message: TenantMessage): void;
   /** Sends on what a tenant's rules send to the gateway. Where it says false, the mail ends in `directInternet`. */
   route?(tenant: LabTenant, message: TenantMessage): Promise<boolean>;
 }
@@ -65,6 +67,7 @@ export async function openExchangeServer(options: ExchangeServerOptions): Promis
       tls: options.tls,
       keepsBytes: options.keepsBytes ?? true,
       maxHops: options.maxHops ?? DEFAULT_MAX_HOPS,
+      delivered: (message) => options.onMessage?.(message),
       route: (tenant, message) => {
         const routed = routeOut(options, record, tenant, message).finally(() => routing.delete(routed));
         routing.add(routed);

@@ -18,6 +18,8 @@ export interface ExchangeSettings {
   readonly keepsBytes: boolean;
   /** Received fields above which mail loops. */
   readonly maxHops: number;
+  /** Told of mail that reached a mailbox. */
+  delivered(message: TenantMessage): void;
   /** Takes mail that a tenant's rules send out. */
   route(tenant: LabTenant, message: TenantMessage): void;
 }
@@ -121,8 +123,10 @@ class ExchangeFront {
     }
     for (const { verdict, addresses } of this.#groups(recipients, session)) {
       const message = await this.#take(verdict, addresses, content, session);
-      if (verdict.isLocal) this.#record.delivered.push(message);
-      else this.#settings.route(verdict.tenant, message);
+      if (verdict.isLocal) {
+        this.#record.delivered.push(message);
+        this.#settings.delivered(message);
+      } else this.#settings.route(verdict.tenant, message);
     }
     this.#wake();
     return '2.6.0 Queued mail for delivery';

@@ -1,13 +1,13 @@
 // A real gateway in a lab, in a folder of its own: configuration, policies and keys as files, as an operator has them.
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { type Config, readConfig } from '../config.ts';
 import { silentLog } from '../core/log.ts';
 import { type Gateway, type GatewayEnvironment, initStores, openGateway } from '../gateway.ts';
-import { writePersonFiles } from './gateway-files.ts';
+import { type GatewayFiles, writePersonFiles } from './gateway-files.ts';
 import type { HostedTenantName } from './lab-tenants.ts';
 import type { Person } from './people.ts';
+import { openTemporaryFolder } from './temporary-folder.ts';
 import type { Lab } from './world.ts';
 
 export interface LabGatewayOptions {
@@ -21,7 +21,13 @@ export interface LabGatewayOptions {
   readonly exchangeCa?: string;
   /** More of the site configuration, YAML at column 0. */
   readonly config?: string;
+  /** Of the listener. Default: a free one. */
+  readonly port?: number;
+  /** Written into the configuration, for who starts the gateway from it. Default `silent`. */
+  readonly logLevel?: Config['logLevel'];
   readonly environment?: GatewayEnvironment;
+  /** Where its files go. Default: a temporary folder, which is removed at the end; this one is not. */
+  readonly folder?: string;
 }
 
 export interface LabGateway extends AsyncDisposable {
@@ -36,61 +42,87 @@ const OUTBOUND = 'otherwise: { sign: auto, encrypt: when-possible, fallback: pla
 
 /** Writes everything, opens the gateway, and points the lab at it. */
 export async function openLabGateway(lab: Lab, options: LabGatewayOptions = {}): Promise<LabGateway> {
-  const folder = await mkdtemp(join(tmpdir(), 'postern-lab-'));
-  try {
-    const config = await writeLabGateway(lab, folder, options);
-    await initStores(config);
-    const environment = { log: silentLog, ...options.environment };
-    let gateway = await openGateway(config, environment);
-    const connect = () => lab.useGateway({ host: gateway.address, port: gateway.port });
-    connect();
-    return {
-      get gateway() {
-        return gateway;
-      },
-      config,
-      folder,
-      restart: async () => {
-        await gateway[Symbol.asyncDispose]();
-        gateway = await openGateway(config, environment);
-        connect();
-      },
-      [Symbol.asyncDispose]: async () => {
-        await gateway[Symbol.asyncDispose]();
-        await rm(folder, { recursive: true, force: true });
-      },
-    };
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  }
+  await using stack = new AsyncDisposableStack();
+  const folder = options.folder ?? stack.use(await openTemporaryFolder('postern-lab-')).path;
+  const config = await writeLabGateway(lab, folder, options);
+  await initStores(config);
+  const environment = { log: silentLog, ...options.environment };
+  let gateway = await openGateway(config, environment);
+  stack.defer(() => gateway[Symbol.asyncDispose]());
+  const connect = () => lab.useGateway({ host: gateway.address, port: gateway.port });
+  connect();
+  const open = stack.move();
+  return {
+    get gateway() {
+      return gateway;
+    },
+    config,
+    folder,
+    restart: async () => {
+      await gateway[Symbol.asyncDispose]();
+      gateway = await openGateway(config, environment);
+      connect();
+    },
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
 }
 
-/** Writes the files of a gateway without starting it. */
+/** Writes the files of a gateway without starting it. Key and policy files are named relative to each other. */
 export async function writeLabGateway(
   lab: Lab,
   folder: string,
   options: LabGatewayOptions = {},
 ): Promise<Config> {
   const files = await lab.writeGatewayFiles(join(folder, 'keys'));
-  const at = (path: string) => relative(join(folder, 'policies'), path);
-  const entries = async (people: readonly Person[], role: 'own' | 'partners') => {
-    const lines: string[] = [];
-    for (const person of people) {
-      const { smime, pgpPublic, pgpPrivate } = await writePersonFiles(person, join(folder, 'keys'));
-      lines.push(
-        `    - for: ${person.address}`,
-        role === 'own'
-          ? `      smime: { certificate: ${at(smime.cert)}, key: ${at(smime.key)} }`
-          : `      smime: { certificate: ${at(smime.cert)} }`,
-        `      pgp: { key: ${at(role === 'own' ? pgpPrivate : pgpPublic)} }`,
-      );
-    }
-    return lines.length === 0 ? `  ${role}: []` : [`  ${role}:`, ...lines].join('\n');
-  };
-  const tenantPolicy = (name: HostedTenantName, keys: string, outbound: string, more: string) => {
-    const tenant = lab.tenants[name];
-    return `version: 1
+  const keys = [
+    'keys:',
+    await keySection(folder, 'own', options.own ?? []),
+    await keySection(folder, 'partners', options.partners ?? []),
+  ].join('\n');
+  await mkdir(join(folder, 'policies'), { recursive: true });
+  const contoso = { keys, outbound: options.outbound ?? OUTBOUND, more: options.more ?? '' };
+  const fabrikam = { keys: '', outbound: OUTBOUND, more: '' };
+  await writeFile(join(folder, 'policies/contoso.yaml'), policyText(lab, folder, files, 'contoso', contoso));
+  await writeFile(
+    join(folder, 'policies/fabrikam.yaml'),
+    policyText(lab, folder, files, 'fabrikam', fabrikam),
+  );
+  const moreCa = join(folder, 'keys/more-ca.crt');
+  await writeFile(moreCa, options.exchangeCa ?? (await readFile(files.publicCa)));
+  const file = join(folder, 'postern.yaml');
+  await writeFile(file, configText(lab, files, moreCa, options));
+  return readConfig(file);
+}
+
+async function keySection(
+  folder: string,
+  role: 'own' | 'partners',
+  people: readonly Person[],
+): Promise<string> {
+  if (people.length === 0) return `  ${role}: []`;
+  const lines = [`  ${role}:`];
+  for (const person of people) {
+    const { smime, pgpPublic, pgpPrivate } = await writePersonFiles(person, join(folder, 'keys'));
+    const key = role === 'own' ? `, key: ${fromPolicies(folder, smime.key)}` : '';
+    lines.push(
+      `    - for: ${person.address}`,
+      `      smime: { certificate: ${fromPolicies(folder, smime.cert)}${key} }`,
+      `      pgp: { key: ${fromPolicies(folder, role === 'own' ? pgpPrivate : pgpPublic)} }`,
+    );
+  }
+  return lines.join('\n');
+}
+
+function policyText(
+  lab: Lab,
+  folder: string,
+  files: GatewayFiles,
+  name: HostedTenantName,
+  sections: { readonly keys: string; readonly outbound: string; readonly more: string },
+): string {
+  const tenant = lab.tenants[name];
+  const at = (path: string) => fromPolicies(folder, path);
+  return `version: 1
 tenant:
   id: ${tenant.id}
   name: ${name}
@@ -101,33 +133,23 @@ tenant:
     certificate: ${at(files.tenants[name].cert)}
     key: ${at(files.tenants[name].key)}
     ca: ${at(files.publicCa)}
-${keys}
+${sections.keys}
 trust:
   anchors: [${at(files.mailCa)}]
 outbound:
-${outbound.replace(/^(?=.)/gm, '  ')}
-${more}`;
-  };
-  const keys = `keys:\n${await entries(options.own ?? [], 'own')}\n${await entries(options.partners ?? [], 'partners')}`;
-  await mkdir(join(folder, 'policies'), { recursive: true });
-  await writeFile(
-    join(folder, 'policies/contoso.yaml'),
-    tenantPolicy('contoso', keys, options.outbound ?? OUTBOUND, options.more ?? ''),
-  );
-  await writeFile(join(folder, 'policies/fabrikam.yaml'), tenantPolicy('fabrikam', '', OUTBOUND, ''));
-  const moreCa = join(folder, 'keys/more-ca.crt');
-  await writeFile(moreCa, options.exchangeCa ?? (await readFile(files.publicCa)));
-  const file = join(folder, 'postern.yaml');
-  await writeFile(
-    file,
-    `hostname: gw.example
+${sections.outbound.replace(/^(?=.)/gm, '  ')}
+${sections.more}`;
+}
+
+function configText(lab: Lab, files: GatewayFiles, moreCa: string, options: LabGatewayOptions): string {
+  return `hostname: gw.example
 data_folder: data
 policies: policies
 kek: file:data/kek
-log_level: silent
+log_level: ${options.logLevel ?? 'silent'}
 listener:
   host: 127.0.0.1
-  port: 0
+  port: ${options.port ?? 0}
   certificate: ${files.listener.cert}
   key: ${files.listener.key}
 exchange:
@@ -138,7 +160,9 @@ internet:
   allow_private_addresses: true
 queue:
   min_free_bytes: 1
-${options.config ?? ''}`,
-  );
-  return readConfig(file);
+${options.config ?? ''}`;
+}
+
+function fromPolicies(folder: string, path: string): string {
+  return relative(join(folder, 'policies'), path);
 }

@@ -53,13 +53,13 @@ export interface SubmissionResult {
   readonly tls: TlsFacts | undefined;
 }
 
-/** A connection ready for transactions, which many messages may share. The caller disposes it. */
-export interface Submitter extends AsyncDisposable {
+/** A connection ready for transactions. */
+interface Submitter extends AsyncDisposable {
   send(submission: Submission): Promise<SubmissionResult>;
 }
 
 /** Connects, greets and secures. Throws LabConnectionError where that fails. */
-export async function openSubmitter(target: LabTarget, session: SubmissionSession): Promise<Submitter> {
+async function openSubmitter(target: LabTarget, session: SubmissionSession): Promise<Submitter> {
   const connection = await openLabConnection(target);
   try {
     if (connection.greeting.code !== 220) throw refusedBy(connection.greeting);

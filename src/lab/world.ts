@@ -7,9 +7,11 @@ import { type DkimKey, dkimRecord } from './dkim-signer.ts';
 import { type Dns, type DnsZones, openDns } from './dns.ts';
 import type { TenantMail } from './exchange-client.ts';
 import { type ExchangeServer, openExchangeServer } from './exchange-server.ts';
+import type { TenantMessage } from './exchange-record.ts';
 import type { LabTenant } from './exchange-tenant.ts';
 import { type GatewayFiles, writeGatewayFiles } from './gateway-files.ts';
 import { type Internet, type InternetOptions, openInternet } from './internet.ts';
+import type { ReceivedMessage } from './internet-session.ts';
 import { issueIdentities, type LabIdentities } from './lab-identities.ts';
 import { type LabSenders, openSenders, type SendOptions } from './lab-senders.ts';
 import {
@@ -39,7 +41,13 @@ export interface LabOptions {
   /** False: bodies are hashed and thrown away, for large runs. Default true. */
   readonly keepsBytes?: boolean;
   readonly maxHops?: number;
+  /** Called for every message that reached a mailbox of a tenant, or an MX of the Internet. */
+  readonly onArrival?: (arrival: Arrival) => void;
 }
+
+export type Arrival =
+  | { readonly kind: 'tenant'; readonly message: TenantMessage }
+  | { readonly kind: 'internet'; readonly message: ReceivedMessage };
 
 export interface Lab extends AsyncDisposable {
   /** Trusted by all TLS sides. */
@@ -134,6 +142,7 @@ async function openServers(
       ...common,
       ...rest,
       address: LAB_ADDRESSES.internet,
+      onMessage: (message) => options.onArrival?.({ kind: 'internet', message }),
       ...(offersTls ? { tls: { ...identities.internetServer, ca: [publicCa.rootPem] } } : {}),
     });
     try {
@@ -142,6 +151,7 @@ async function openServers(
         tenants,
         address: LAB_ADDRESSES.exchangeServer,
         port: internet.port,
+        onMessage: (message) => options.onArrival?.({ kind: 'tenant', message }),
         tls: { ...identities.exchangeServer, ca: [publicCa.rootPem] },
         route: (tenant, message) => senders.route(tenant, message),
         ...(options.maxHops === undefined ? {} : { maxHops: options.maxHops }),

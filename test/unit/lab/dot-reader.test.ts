@@ -1,7 +1,7 @@
 // The two sides of DATA in the lab: what is stuffed, what is taken out, and what a strict receiver counts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { array, assert as check, asyncProperty, constantFrom, nat } from 'fast-check';
 import { collect } from '../../../src/core/bytes.ts';
 import { DotReader, type WireFacts } from '../../../src/lab/dot-reader.ts';
 import { stuffDots } from '../../../src/lab/smtp-client.ts';
@@ -72,11 +72,11 @@ test('commands behind the end are given back', () => {
 });
 
 test('what one side stuffs the other takes out', async () => {
-  const text = fc.array(fc.constantFrom('.', '..', 'a', '\r\n', '\n', '\r', '\r\n.', 'x\r\n'), {
+  const text = array(constantFrom('.', '..', 'a', '\r\n', '\n', '\r', '\r\n.', 'x\r\n'), {
     maxLength: 40,
   });
-  await fc.assert(
-    fc.asyncProperty(text, fc.array(fc.nat(60), { maxLength: 6 }), async (parts, cuts) => {
+  await check(
+    asyncProperty(text, array(nat(60), { maxLength: 6 }), async (parts, cuts) => {
       const bytes = Buffer.from(parts.join(''));
       const at = [0, ...cuts.filter((cut) => cut < bytes.length).toSorted((a, b) => a - b), bytes.length];
       const chunks = at.slice(1).map((end, index) => bytes.subarray(at[index] ?? 0, end));
