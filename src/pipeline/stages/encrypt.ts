@@ -6,6 +6,7 @@ import { encryptMessage as encryptPgp, signAndEncryptMessage } from '../../pgp/m
 import { encryptMessage as encryptSmime } from '../../smime/message.ts';
 import { pgpCertificate, pgpSigner, smimeCertificate } from '../key-material.ts';
 import type { Stage, StageContext } from '../stage.ts';
+import { oneReading } from './one-reading.ts';
 
 export async function encryptStage(
   step: Extract<Step, { kind: 'encrypt' }>,
@@ -30,7 +31,8 @@ export async function encryptStage(
       name: 'encrypt',
       input: 'source',
       release: 'streaming',
-      run: (input) => signAndEncryptMessage(input, recipients, signer, { limits, at }),
+      run: (input) =>
+        oneReading(input, limits, () => signAndEncryptMessage(input, recipients, signer, { limits, at })),
     };
   }
   return {

@@ -4,6 +4,7 @@ import { signMessage as signPgp } from '../../pgp/message.ts';
 import { signMessage as signSmime } from '../../smime/message.ts';
 import { pgpSigner, smimeSigner } from '../key-material.ts';
 import type { Stage, StageContext } from '../stage.ts';
+import { oneReading } from './one-reading.ts';
 
 export async function signStage(
   step: Extract<Step, { kind: 'sign' }>,
@@ -16,7 +17,7 @@ export async function signStage(
       name: 'sign',
       input: 'source',
       release: 'streaming',
-      run: (input) => signSmime(input, signer, { limits, at }),
+      run: (input) => oneReading(input, limits, () => signSmime(input, signer, { limits, at })),
     };
   }
   const signer = await pgpSigner(context.keys, step.key);
@@ -24,6 +25,6 @@ export async function signStage(
     name: 'sign',
     input: 'source',
     release: 'streaming',
-    run: (input) => signPgp(input, signer, { limits, at }),
+    run: (input) => oneReading(input, limits, () => signPgp(input, signer, { limits, at })),
   };
 }

@@ -118,6 +118,18 @@ test('signature-invalid: a broken signature is refused where the policy says so,
   assert.match(marked.bytes.toString(), /evil line/);
 });
 
+test('mime-malformed: what can be read in two ways is never signed', async () => {
+  const twice = Buffer.from(
+    MESSAGE.toString().replace(
+      'MIME-Version',
+      'Content-Type: text/plain\r\nContent-Type: text/html\r\nMIME-Version',
+    ),
+  );
+  await assert.rejects(run(copyOf([{ kind: 'sign', format: 'smime', key: bobKey }]), twice), {
+    code: 'mime-malformed',
+  });
+});
+
 test('what cannot be decrypted stays byte for byte, below its mark', async () => {
   const { bytes } = await run(copyOf([encrypt]));
   const other: NonEmpty<{ address: ReturnType<typeof address> }> = [
