@@ -55,32 +55,42 @@ export async function* canonicalLines(
     const until = bytes.length - (isCrPending ? 1 : 0);
     if (until === from) continue;
     last = bytes[until - 1] ?? LF;
-    yield* rewriteLines(bytes.subarray(from, until), bareLineEnds);
+    yield rewriteLines(bytes.subarray(from, until), bareLineEnds);
   }
   if (isCrPending && bareLineEnds === 'refuse') throw bareLineEnd('a bare CR');
   if (isCrPending || last !== LF) yield CRLF;
 }
 
-/** Pieces of `bytes` with bare line ends replaced. `bytes` neither starts nor ends inside a CRLF. */
-function* rewriteLines(bytes: Buffer, bareLineEnds: BareLineEnds): Generator<Uint8Array, void> {
-  const pieces: Uint8Array[] = [];
-  let from = 0;
-  for (const at of bareLineEndsOf(bytes)) {
-    if (bareLineEnds === 'refuse') throw bareLineEnd(bytes[at] === CR ? 'a bare CR' : 'a bare LF');
-    pieces.push(bytes.subarray(from, at), CRLF);
-    from = at + 1;
+/** `bytes` with bare line ends replaced. They neither start nor end inside a CRLF. */
+function rewriteLines(bytes: Buffer, bareLineEnds: BareLineEnds): Buffer {
+  const first = firstBareLineEnd(bytes);
+  if (first === bytes.length) return bytes;
+  if (bareLineEnds === 'refuse') throw bareLineEnd(bytes[first] === CR ? 'a bare CR' : 'a bare LF');
+  // Each byte becomes two at the most.
+  const out = Buffer.allocUnsafe(bytes.length * 2 - first);
+  out.set(bytes.subarray(0, first));
+  let size = first;
+  for (let at = first; at < bytes.length; at += 1) {
+    while (at < bytes.length && (bytes[at] as number) > CR) out[size++] = bytes[at++] as number;
+    if (at === bytes.length) break;
+    const byte = bytes[at] as number;
+    const isBreak = byte === CR || byte === LF;
+    out[size++] = isBreak ? CR : byte;
+    if (isBreak) out[size++] = LF;
+    if (byte === CR && bytes[at + 1] === LF) at += 1;
   }
-  yield from === 0 ? bytes : Buffer.concat([...pieces, bytes.subarray(from)]);
+  return out.subarray(0, size);
 }
 
-/** Indexes of bare CR and LF. A plain loop: searches for single bytes cost far more where lines are short. */
-function* bareLineEndsOf(bytes: Uint8Array): Generator<number, void> {
+/** Index of the first bare CR or LF. A plain loop: searches for single bytes cost far more where lines are short. */
+function firstBareLineEnd(bytes: Uint8Array): number {
   for (let at = 0; at < bytes.length; at += 1) {
     while (at < bytes.length && (bytes[at] as number) > CR) at += 1;
     const byte = bytes[at];
     if (byte === CR && bytes[at + 1] === LF) at += 1;
-    else if (byte === CR || byte === LF) yield at;
+    else if (byte === CR || byte === LF) return at;
   }
+  return bytes.length;
 }
 
 function bareLineEnd(what: string): GatewayError {

@@ -1,9 +1,10 @@
 // The one reader of MIME structure: finds the parts of a message as byte ranges, in one pass and bounded memory. It
 // changes nothing and decodes nothing. What could be read in two ways is left as a leaf and noted as a defect.
 import { isAscii } from 'node:buffer';
-import { type Chunks } from '../core/bytes.ts';
+import { type ByteRange, type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type ContentType, parseContentType } from './content-type.ts';
+import { type DelimiterMatch, matchDelimiter, mayBeDelimiter } from './delimiter.ts';
 import {
   fieldValue,
   fieldsNamed,
@@ -45,6 +46,8 @@ export interface ScannedPart {
   encoding: string;
   /** Leaf: its body. Multipart: preamble, then epilogue. Message: none. */
   readonly regions: Region[];
+  /** Multipart: blanks at the end of its delimiter lines. */
+  readonly padding: (ByteRange & { readonly end: number })[];
   /** Why the structure could be read in another way. */
   readonly defects: string[];
 }
@@ -56,15 +59,21 @@ export interface ScanOptions {
   readonly isMeasured: boolean;
 }
 
+interface OpenPart {
+  readonly part: ScannedPart;
+  /** Undefined unless the part is a multipart. */
+  boundary: Buffer | undefined;
+  /** Whether the closing delimiter was seen. */
+  isClosed: boolean;
+}
+
 interface Scanner {
   readonly limits: MimeLimits;
   readonly options: ScanOptions;
   readonly parts: ScannedPart[];
   /** From the message down to the current part. */
-  open: ScannedPart[];
-  /** Multiparts whose closing delimiter was seen. */
-  readonly closed: Set<ScannedPart>;
-  /** Lines of the header being read; undefined inside a body. */
+  open: OpenPart[];
+  /** What was read of the current header; undefined inside a body. */
   header: Buffer[] | undefined;
   headerBytes: number;
   /** Of all parts. */
@@ -74,9 +83,8 @@ interface Scanner {
 
 const CR = 13;
 const LF = 10;
-const DASH = 0x2d;
-/** Longest delimiter line that is recognised, with blanks and CRLF: a header line's length. */
-const MAX_DELIMITER_LINE = 1000;
+/** Longest line that is looked at as a whole: a delimiter with its blanks, or a line of a header. */
+const MAX_LINE = 1000;
 /** All headers together, as a multiple of the limit for one. */
 const HEADER_BUDGET = 4;
 const IDENTITY = new Set(['', '7bit', '8bit', 'binary']);
@@ -98,7 +106,6 @@ export async function scanParts(
     options,
     parts: [],
     open: [],
-    closed: new Set(),
     header: undefined,
     headerBytes: 0,
     totalHeaderBytes: 0,
@@ -122,7 +129,10 @@ export async function scanParts(
   return scanner.parts;
 }
 
-/** Reads complete lines, and of bodies as much as is certain. Bytes not used come again in front of the next ones. */
+/**
+ * Reads complete lines, and of bodies as much as is certain. Bytes not used come again in front of the next ones.
+ * SECURITY: no byte is looked at more than a line's length of times, whatever the text (test: hostile-lines).
+ */
 function readLines(
   scanner: Scanner,
   bytes: Buffer,
@@ -130,92 +140,104 @@ function readLines(
   wasLineStart: boolean,
   isLast: boolean,
 ): { used: number; isLineStart: boolean } {
-  let at = 0;
   let isLineStart = wasLineStart;
+  let at = 0;
+  let textStart = 0;
   while (at < bytes.length) {
-    if (scanner.header !== undefined || (isLineStart && mayBeDelimiter(bytes, at))) {
-      const isHeader = scanner.header !== undefined;
-      const lf = bytes.indexOf(LF, at);
-      if (lf < 0 && !isLast && (isHeader || bytes.length - at <= MAX_DELIMITER_LINE)) {
-        if (bytes.length - at > scanner.limits.maxHeaderBytes) throw overLimit('a header is too large');
-        return { used: at, isLineStart };
-      }
-      const end = lf < 0 ? bytes.length : lf + 1;
-      const isStructure = readStructureLine(scanner, bytes.subarray(at, end), offset + at);
-      if (isStructure) {
-        at = end;
-        isLineStart = true;
-        continue;
-      }
+    const isHeader = scanner.header !== undefined;
+    if (!isHeader && !(isLineStart && mayBeDelimiter(bytes, at))) {
+      const next = bytes.indexOf(LINE_START, at);
+      isLineStart = next >= 0;
+      at = isLineStart ? next + 2 : bytes.length - (isLast ? 0 : partialMatch(bytes, at));
+      if (isLineStart) continue;
+      break;
     }
-    const next = bytes.indexOf(LINE_START, at);
-    const stop = next < 0 ? bytes.length - (isLast ? 0 : partialMatch(bytes, at)) : next + 2;
-    addText(scanner, bytes.subarray(at, stop));
-    isLineStart = next >= 0;
-    at = stop;
-    if (next < 0) break;
+    const end = endOfLine(bytes, at);
+    if (end === undefined && bytes.length - at < MAX_LINE && !isLast) break;
+    const stop = end ?? Math.min(bytes.length, at + MAX_LINE);
+    const isWhole = isLineStart && (end !== undefined || bytes.length - at < MAX_LINE);
+    const found = isWhole ? findDelimiter(scanner, bytes, at, stop) : undefined;
+    if (found !== undefined) {
+      addText(scanner, bytes.subarray(textStart, at));
+      applyDelimiter(scanner, found, offset, offset + at, offset + stop);
+    } else if (isHeader) {
+      addHeader(scanner, bytes.subarray(at, stop), isLineStart, offset + stop);
+    }
+    const isStructure = isHeader || found !== undefined;
+    isLineStart = end !== undefined && (isStructure || bytes[end - 2] === CR);
+    if (isStructure || end !== undefined) at = stop;
+    if (isStructure) textStart = at;
   }
+  addText(scanner, bytes.subarray(textStart, at));
   return { used: at, isLineStart };
 }
 
-/** A delimiter or a header line. Returns false for a line of text. */
-function readStructureLine(scanner: Scanner, line: Buffer, offset: number): boolean {
-  if (line[0] === DASH && line[1] === DASH && readDelimiter(scanner, line, offset)) return true;
-  if (scanner.header === undefined) return false;
-  const end = offset + line.length;
-  if (line.length === 2 && line[0] === CR) {
+/** Index after the next LF, looked for in no more than a line's length. */
+function endOfLine(bytes: Buffer, from: number): number | undefined {
+  const limit = Math.min(bytes.length, from + MAX_LINE);
+  for (let at = from; at < limit; at += 1) if (bytes[at] === LF) return at + 1;
+  return undefined;
+}
+
+/** A line of the current header, or a piece of one that is too long to be read. */
+function addHeader(scanner: Scanner, line: Buffer, isLineStart: boolean, end: number): void {
+  if (isLineStart && line.length === 2 && line[0] === CR) {
     endHeader(scanner, end, undefined);
-    return true;
+    return;
   }
-  scanner.header.push(line);
+  scanner.header?.push(line);
   scanner.headerBytes += line.length;
   scanner.totalHeaderBytes += line.length;
   const { maxHeaderBytes } = scanner.limits;
   if (scanner.headerBytes > maxHeaderBytes || scanner.totalHeaderBytes > maxHeaderBytes * HEADER_BUDGET) {
     throw overLimit('the headers of the parts are too large');
   }
-  return true;
 }
 
-function readDelimiter(scanner: Scanner, line: Buffer, offset: number): boolean {
-  if (line.length > MAX_DELIMITER_LINE) return false;
-  const text = line.toString('latin1', 0, trimmedLength(line));
+interface FoundDelimiter extends DelimiterMatch {
+  /** Of its multipart in the list of open parts. */
+  readonly index: number;
+}
+
+/** The innermost multipart that the line delimits. */
+function findDelimiter(
+  scanner: Scanner,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): FoundDelimiter | undefined {
+  if (!mayBeDelimiter(bytes, start)) return undefined;
   for (let index = scanner.open.length - 1; index >= 0; index -= 1) {
-    const part = scanner.open[index];
-    const form = part && delimiterForm(part, text);
-    if (part === undefined || form === undefined) continue;
-    if (scanner.closed.has(part)) {
-      part.defects.push('a delimiter follows the closing one');
-      continue;
-    }
-    const end = Math.max(scanner.open.at(-1)?.start ?? 0, offset - 2);
-    if (scanner.header !== undefined) endHeader(scanner, end, end);
-    endParts(scanner, index + 1, end);
-    endRegion(scanner, Math.max(end, scanner.region?.start ?? 0));
-    if (form === 'next') {
-      startPart(scanner, part, offset + line.length);
-    } else {
-      scanner.closed.add(part);
-      startRegion(scanner, part, offset + line.length);
-    }
-    return true;
+    const open = scanner.open[index];
+    if (open?.boundary === undefined) continue;
+    const match = matchDelimiter(open.boundary, bytes, start, end);
+    if (match === undefined) continue;
+    if (!open.isClosed) return { index, ...match };
+    addDefect(open.part, 'a delimiter follows the closing one');
   }
-  return false;
+  return undefined;
 }
 
-function delimiterForm(part: ScannedPart, text: string): 'next' | 'closing' | undefined {
-  const boundary = part.kind === 'multipart' ? part.contentType.parameters.get('boundary') : undefined;
-  if (boundary === undefined || !text.startsWith(boundary, 2)) return undefined;
-  if (text.length === boundary.length + 2) return 'next';
-  return text.length === boundary.length + 4 && text.endsWith('--') ? 'closing' : undefined;
-}
-
-/** Without CRLF and the blanks before it (RFC 2046 §5.1.1). A bare LF stays, so that it ends no delimiter. */
-function trimmedLength(line: Buffer): number {
-  let length = line.length;
-  if (line[length - 1] === LF && line[length - 2] === CR) length -= 2;
-  while (length > 0 && (line[length - 1] === 0x20 || line[length - 1] === 0x09)) length -= 1;
-  return length;
+/** Ends and starts what the delimiter line from `start` to `lineEnd` ends and starts. */
+function applyDelimiter(
+  scanner: Scanner,
+  found: FoundDelimiter,
+  offset: number,
+  start: number,
+  lineEnd: number,
+): void {
+  const end = Math.max(scanner.open.at(-1)?.part.start ?? 0, start - 2);
+  if (scanner.header !== undefined) endHeader(scanner, end, end);
+  endParts(scanner, found.index + 1, end);
+  endRegion(scanner, Math.max(end, scanner.region?.start ?? 0));
+  const owner = scanner.open[found.index];
+  if (owner === undefined) return;
+  if (found.paddingEnd > found.paddingStart) {
+    owner.part.padding.push({ start: offset + found.paddingStart, end: offset + found.paddingEnd });
+  }
+  owner.isClosed = found.isClosing;
+  if (found.isClosing) startRegion(scanner, owner.part, lineEnd);
+  else startPart(scanner, owner.part, lineEnd);
 }
 
 function startPart(scanner: Scanner, parent: ScannedPart | undefined, start: number): void {
@@ -234,20 +256,22 @@ function startPart(scanner: Scanner, parent: ScannedPart | undefined, start: num
     contentType: parseContentType(undefined),
     encoding: '',
     regions: [],
+    padding: [],
     defects: [],
   };
   scanner.parts.push(part);
-  scanner.open.push(part);
+  scanner.open.push({ part, boundary: undefined, isClosed: false });
   scanner.header = [];
   scanner.headerBytes = 0;
 }
 
 /** The header is complete: by its blank line, or cut short, then `cutAt` is where the part ends. */
 function endHeader(scanner: Scanner, bodyStart: number, cutAt: number | undefined): void {
-  const part = scanner.open.at(-1);
+  const open = scanner.open.at(-1);
   const bytes = Buffer.concat(scanner.header ?? []);
   scanner.header = undefined;
-  if (part === undefined) return;
+  if (open === undefined) return;
+  const { part } = open;
   part.bodyStart = bodyStart;
   part.is8bitHeader = !isAscii(bytes);
   try {
@@ -257,6 +281,7 @@ function endHeader(scanner: Scanner, bodyStart: number, cutAt: number | undefine
     part.defects.push('the header of a part cannot be read');
   }
   if (part.header !== undefined) classify(scanner, part, part.header);
+  if (part.kind === 'multipart') open.boundary = boundaryOf(part);
   if (cutAt === undefined && part.kind === 'message') startPart(scanner, part, bodyStart);
   else startRegion(scanner, part, bodyStart);
 }
@@ -265,7 +290,7 @@ function endHeader(scanner: Scanner, bodyStart: number, cutAt: number | undefine
 function classify(scanner: Scanner, part: ScannedPart, header: HeaderSection): void {
   const types = fieldsNamed(header, 'Content-Type');
   const encodings = fieldsNamed(header, 'Content-Transfer-Encoding');
-  part.contentType = parseContentType(types[0] && fieldValue(types[0]));
+  part.contentType = parseContentType(types[0] ? fieldValue(types[0]) : defaultType(part));
   part.encoding = (encodings[0] ? fieldValue(encodings[0]) : '').toLowerCase();
   if (types.length > 1) part.defects.push('Content-Type is repeated');
   if (encodings.length > 1) part.defects.push('Content-Transfer-Encoding is repeated');
@@ -285,9 +310,22 @@ function classify(scanner: Scanner, part: ScannedPart, header: HeaderSection): v
     part.kind = 'message';
 }
 
+/** RFC 2046 §5.1.5: what has no type in a digest is a message. */
+function defaultType(part: ScannedPart): string | undefined {
+  return part.parent?.contentType.mediaType === 'multipart/digest' ? 'message/rfc822' : undefined;
+}
+
+function boundaryOf(part: ScannedPart): Buffer {
+  return Buffer.from(part.contentType.parameters.get('boundary') ?? '', 'latin1');
+}
+
+function addDefect(part: ScannedPart, defect: string): void {
+  if (!part.defects.includes(defect)) part.defects.push(defect);
+}
+
 function isBoundaryInUse(scanner: Scanner, part: ScannedPart): boolean {
   const own = part.contentType.parameters.get('boundary');
-  return scanner.open.some((other) => {
+  return scanner.open.some(({ part: other }) => {
     if (other.kind !== 'multipart') return false;
     const taken = other.contentType.parameters.get('boundary');
     return taken === own || taken === `${own}--` || `${taken}--` === own;
@@ -313,15 +351,11 @@ function endRegion(scanner: Scanner, end: number): void {
 function endParts(scanner: Scanner, index: number, end: number): void {
   const ended = scanner.open.slice(index);
   if (ended.length > 0) endRegion(scanner, Math.max(end, scanner.region?.start ?? 0));
-  for (const part of ended) {
+  for (const { part } of ended) {
     part.end = end;
     part.bodyStart = Math.min(part.bodyStart, end);
   }
   scanner.open = scanner.open.slice(0, index);
-}
-
-function mayBeDelimiter(bytes: Buffer, at: number): boolean {
-  return bytes[at] === DASH && (at + 1 === bytes.length || bytes[at + 1] === DASH);
 }
 
 /** How many bytes at the end may be the start of a line that starts with dashes. */

@@ -1,5 +1,5 @@
 // Quoted-printable as streams (RFC 2045 §6.7), written so that the text survives signing and old relays: no trailing
-// blanks, no line that starts with "From ", ".", or (after a soft break) "-". CRLF pairs are line breaks, nothing else is.
+// blanks, no line that starts with "From ", "." or "--". CRLF pairs are line breaks, nothing else is.
 import { type Chunks } from '../core/bytes.ts';
 
 const CR = 13;
@@ -15,7 +15,9 @@ const LOOK_AHEAD = 5;
 const MAX_PADDING = 1024;
 const HEX = Buffer.from('0123456789ABCDEF', 'latin1');
 const DIGITS = digitTable();
-/** Bytes that may stand for themselves anywhere in a line. */
+/** Bytes that may stand for themselves: PLAIN anywhere after a line's first byte, BLANK unless a line end follows. */
+const PLAIN = 1;
+const BLANK = 2;
 const LITERAL = literalTable();
 const SLICE_BYTES = 64 * 1024;
 
@@ -73,7 +75,7 @@ function encodeSome(input: Uint8Array, until: number, line: Line): { out: Buffer
       line.isSoft = false;
       continue;
     }
-    const isLiteral = LITERAL[byte] === 1 && !mustEncode(input, at, line);
+    const isLiteral = LITERAL[byte] !== 0 && !mustEncode(input, at, line);
     if (line.column + (isLiteral ? 1 : 3) > MAX_COLUMN) {
       out[size] = EQUALS;
       out[size + 1] = CR;
@@ -84,17 +86,19 @@ function encodeSome(input: Uint8Array, until: number, line: Line): { out: Buffer
       continue;
     }
     if (isLiteral) {
-      out[size] = byte;
-      size += 1;
-      line.column += 1;
+      const start = at;
+      const stop = Math.min(until, at + MAX_COLUMN - line.column);
+      do out[size++] = input[at++] as number;
+      while (at < stop && LITERAL[input[at] as number] === PLAIN);
+      line.column += at - start;
     } else {
       out[size] = EQUALS;
       out[size + 1] = HEX[byte >> 4] as number;
       out[size + 2] = HEX[byte & 15] as number;
       size += 3;
       line.column += 3;
+      at += 1;
     }
-    at += 1;
   }
   return { out: out.subarray(0, size), used: at };
 }
@@ -107,8 +111,9 @@ function mustEncode(input: Uint8Array, at: number, line: Line): boolean {
   }
   if (line.column > 0) return false;
   if (byte === 0x2e) return true;
-  // SECURITY: a soft break must not make a boundary delimiter out of text (test: qp-soft-boundary).
-  if (byte === 0x2d) return line.isSoft;
+  // SECURITY: text must not become a boundary delimiter: neither by a soft break, nor because it was `=2D-` before
+  // (test: qp-delimiter).
+  if (byte === 0x2d) return line.isSoft || input[at + 1] === 0x2d;
   return byte === 0x46 && isFromLine(input, at);
 }
 
@@ -128,34 +133,61 @@ interface DecoderState {
 function decodeSome(chunk: Uint8Array, state: DecoderState): Buffer {
   const out = Buffer.allocUnsafe(chunk.length + state.pending.length + 2);
   let size = 0;
-  for (let at = 0; at < chunk.length; at += 1) {
-    const byte = chunk[at] as number;
+  let at = 0;
+  while (at < chunk.length) {
     const { pending } = state;
     if (pending.length === 0) {
-      const isBlank = byte === SPACE || byte === TAB;
-      if (byte !== EQUALS && byte !== CR && (!isBlank || state.isRunLong)) {
-        if (!isBlank) state.isRunLong = false;
-        out[size] = byte;
-        size += 1;
+      while (at < chunk.length && state.isRunLong) {
+        if (isBlank(chunk[at])) out[size++] = chunk[at++] as number;
+        else state.isRunLong = false;
+      }
+      while (at < chunk.length && isPlain(chunk, at)) out[size++] = chunk[at++] as number;
+      if (at === chunk.length) break;
+      const octet = hexPair(chunk, at);
+      if (octet >= 0) {
+        out[size++] = octet;
+        at += 3;
       } else {
-        pending.push(byte);
+        pending.push(chunk[at++] as number);
       }
       continue;
     }
-    const settled = settle(pending, byte);
+    const settled = settle(pending, chunk[at] as number);
     if (settled === undefined) {
-      pending.push(byte);
+      pending.push(chunk[at++] as number);
       if (pending.length <= MAX_PADDING) continue;
       state.isRunLong = true;
       for (const item of pending) out[size++] = item;
     } else {
       for (const item of settled.bytes) out[size++] = item;
-      if (!settled.isUsed) at -= 1;
-      state.isRunLong = false;
+      if (settled.isUsed) at += 1;
     }
     state.pending = [];
   }
   return out.subarray(0, size);
+}
+
+/** Whether the byte stands for itself, whatever comes in later chunks. */
+function isPlain(chunk: Uint8Array, at: number): boolean {
+  const byte = chunk[at] as number;
+  if (byte > EQUALS) return true;
+  const next = chunk[at + 1];
+  if (byte === CR) return next !== undefined;
+  if (isBlank(byte)) return next !== undefined && next !== CR && !isBlank(next);
+  if (byte !== EQUALS) return true;
+  return next !== undefined && next !== CR && !isBlank(next) && (DIGITS[next] as number) > 15;
+}
+
+/** The octet of `=XX` at this place, or -1. */
+function hexPair(chunk: Uint8Array, at: number): number {
+  if (chunk[at] !== EQUALS || at + 2 >= chunk.length) return -1;
+  const high = DIGITS[chunk[at + 1] as number] as number;
+  const low = DIGITS[chunk[at + 2] as number] as number;
+  return high < 16 && low < 16 ? (high << 4) | low : -1;
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === SPACE || byte === TAB;
 }
 
 /** What open bytes mean now that `byte` follows them; undefined where they stay open. */
@@ -170,14 +202,13 @@ function settle(
     if (byte === LF) return { bytes: isSoft ? [] : [CR, LF], isUsed: true };
     return { bytes: pending, isUsed: false };
   }
-  const isBlank = byte === SPACE || byte === TAB;
   if (isSoft && pending.length === 1 && (DIGITS[byte] as number) < 16) return undefined;
   if (isSoft && pending.length === 2 && (DIGITS[last as number] as number) < 16) {
     const low = DIGITS[byte] as number;
     if (low < 16) return { bytes: [((DIGITS[last as number] as number) << 4) | low], isUsed: true };
     return { bytes: pending, isUsed: false };
   }
-  if (isBlank || byte === CR) return undefined;
+  if (isBlank(byte) || byte === CR) return undefined;
   return { bytes: pending, isUsed: false };
 }
 
@@ -189,10 +220,10 @@ function endOfInput(pending: readonly number[]): Buffer {
 }
 
 function literalTable(): Uint8Array {
-  const table = new Uint8Array(256).fill(1, 0x21, 0x7f);
+  const table = new Uint8Array(256).fill(PLAIN, 0x21, 0x7f);
   table[EQUALS] = 0;
-  table[SPACE] = 1;
-  table[TAB] = 1;
+  table[SPACE] = BLANK;
+  table[TAB] = BLANK;
   return table;
 }
 

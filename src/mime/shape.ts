@@ -95,6 +95,7 @@ export async function readParts(message: ByteSource, limits: MimeLimits): Promis
 export function isOpaqueLabel(contentType: ContentType, header: HeaderSection): boolean {
   if (OPAQUE_TYPES.has(contentType.mediaType)) return true;
   // QUIRK: gateways relabel S/MIME as octet-stream or anything else and keep the file name (test: opaque-name).
+  if (contentType.type === 'multipart') return false;
   if (contentType.type === 'text' && contentType.defects.length === 0) return false;
   const disposition = parseDisposition(valueOf(header, 'Content-Disposition'));
   const names = [contentType.parameters.get('name'), disposition?.parameters.get('filename')];

@@ -1,5 +1,8 @@
-// Support for MIME tests: streams cut anywhere, and messages as random data.
+// Support for MIME tests: streams cut anywhere, messages as random data, and a second reader of structure.
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
+import { Joiner, type MimeNode, Splitter, type SplitterChunk } from 'mailsplit';
 import { bytesSource, type ByteSource, type Chunks, collect } from '../../src/core/bytes.ts';
 import { defaultLimits } from '../../src/core/limits.ts';
 
@@ -94,6 +97,8 @@ export interface Tree {
   readonly preamble: string;
   readonly epilogue: string;
   readonly isUnclosed: boolean;
+  /** Multipart: blanks at the end of its delimiters. */
+  readonly padding: string;
 }
 
 const line = fc.oneof(
@@ -110,6 +115,9 @@ const line = fc.oneof(
     '--b1',
     'umlaut \xe4',
     'a=b',
+    // Once decoded, delimiters of the parts around it.
+    '=2D-=3D_b1_',
+    '=2D-=3D_b2_--',
   ),
   fc.constantFrom('long '.repeat(300), 'x'.repeat(990)),
   fc.string({ maxLength: 40 }).map((text) => text.replace(/[^\x20-\x7e]/g, '?')),
@@ -123,6 +131,7 @@ const leaf = fc.record({
   preamble: fc.constant(''),
   epilogue: fc.constant(''),
   isUnclosed: fc.constant(false),
+  padding: fc.constant(''),
 });
 
 /** Trees of mixed, alternative, rfc822 and signed parts up to a few levels. */
@@ -138,6 +147,7 @@ export const treeArbitrary: fc.Arbitrary<Tree> = fc.letrec<{ tree: Tree }>((tie)
       preamble: fc.constantFrom('', 'This is MIME.\r\n', 'pre\xe4mble\r\n'),
       epilogue: fc.constantFrom('', '\r\n', 'after\r\n', '\xe9pilogue \r\n'),
       isUnclosed: fc.boolean(),
+      padding: fc.constantFrom('', '', ' ', '\t '),
     }),
     fc.record({
       type: fc.constant('message/rfc822'),
@@ -147,11 +157,12 @@ export const treeArbitrary: fc.Arbitrary<Tree> = fc.letrec<{ tree: Tree }>((tie)
       preamble: fc.constant(''),
       epilogue: fc.constant(''),
       isUnclosed: fc.constant(false),
+      padding: fc.constant(''),
     }),
   ),
 })).tree;
 
-/** Writes a tree as a message; boundaries are `b1`, `b2`, ... and cannot clash with text lines that hold others. */
+/** Writes a tree as a message; boundaries are `=_b1_`, `=_b2_`, ..., which no text line holds as it stands. */
 export function writeTree(tree: Tree): Buffer {
   let boundaries = 0;
   const entity = (node: Tree): string => {
@@ -166,8 +177,57 @@ export function writeTree(tree: Tree): Buffer {
     const head = `${type}${encoding}\r\n`;
     if (!isMultipart)
       return node.children.length > 0 ? head + node.children.map(entity).join('') : head + node.body;
-    const parts = node.children.map((child) => `--${boundary}\r\n${entity(child)}\r\n`).join('');
-    return `${head}${node.preamble}${parts}${node.isUnclosed ? '' : `--${boundary}--\r\n`}${node.epilogue}`;
+    const parts = node.children
+      .map((child) => `--${boundary}${node.padding}\r\n${entity(child)}\r\n`)
+      .join('');
+    return `${head}${node.preamble}${parts}${node.isUnclosed ? '' : `--${boundary}--${node.padding}\r\n`}${node.epilogue}`;
   };
   return latin1(`Subject: tree\r\nMIME-Version: 1.0\r\n${entity(tree)}\r\n`);
+}
+
+/** A part as the package mailsplit sees it: an independent reader of structure. */
+export interface PeerPart {
+  readonly type: string;
+  readonly encoding: string;
+  /** Undefined for multiparts and opened messages. */
+  readonly body: Buffer | undefined;
+}
+
+export interface PeerReading {
+  /** The message as put together again from its pieces. */
+  readonly joined: Buffer;
+  /** In the order of the message. */
+  readonly parts: readonly PeerPart[];
+}
+
+/** Reads a message with mailsplit, from chunks of these sizes. Attached messages are opened. */
+export async function readWithMailsplit(
+  message: Uint8Array,
+  sizes: readonly number[] = [],
+): Promise<PeerReading> {
+  const bodies = new Map<MimeNode, Buffer[]>();
+  const joined: Buffer[] = [];
+  await pipeline(
+    Readable.from(chunked(message, sizes), { objectMode: false }),
+    new Splitter({ defaultInlineEmbedded: true, maxHeadSize: 10_000_000, maxChildNodes: 10_000 }),
+    async function* (pieces: AsyncIterable<SplitterChunk>) {
+      for await (const piece of pieces) {
+        if (piece.type === 'node') bodies.set(piece, []);
+        else if (piece.type === 'body' && piece.value) bodies.get(piece.node)?.push(piece.value);
+        yield piece;
+      }
+    },
+    new Joiner(),
+    async (bytes: AsyncIterable<Buffer>) => {
+      for await (const chunk of bytes) joined.push(chunk);
+    },
+  );
+  return {
+    joined: Buffer.concat(joined),
+    parts: [...bodies].map(([node, body]) => ({
+      type: node.contentType || '',
+      encoding: node.encoding || '',
+      body: node.multipart !== false || node.messageNode === true ? undefined : Buffer.concat(body),
+    })),
+  };
 }

@@ -153,3 +153,14 @@ test('a header that comes byte by byte is read in linear time', async () => {
   const { header } = await readMessage(chunked(bytes, [1]), limits);
   assert.equal(header.fields.length, 1900);
 });
+
+test('blanks: a long value full of blanks is trimmed in linear time', () => {
+  const start = performance.now();
+  const line = ` y${' '.repeat(990)}\r\n`;
+  const section = parseHeaderSection(latin1(`X:${line.repeat(260)}`), limits);
+  for (const field of section.fields) {
+    for (let count = 0; count < 200; count += 1) assert.equal(fieldValue(field).at(-1), 'y');
+  }
+  // Quadratic, this takes minutes.
+  assert.ok(performance.now() - start < 30_000);
+});

@@ -7,7 +7,7 @@ const encodings: readonly (readonly [string, string, string])[] = [
   ['plain', 'hello\r\n', 'hello\r\n'],
   ['8-bit', 'caf\xe9\r\n', 'caf=E9\r\n'],
   ['equals sign', 'a=b', 'a=3Db'],
-  ['trailing blank', '-- \r\nx\t\r\n', '--=20\r\nx=09\r\n'],
+  ['trailing blank', '-- \r\nx\t\r\n', '=2D-=20\r\nx=09\r\n'],
   ['blank at the end', 'a ', 'a=20'],
   ['blank inside', 'a  b', 'a  b'],
   ['From line', 'From x\r\nFrome\r\n From y\r\n', '=46rom x\r\nFrome\r\n From y\r\n'],
@@ -31,11 +31,14 @@ for (const [name, text, wanted] of encodings) {
   });
 }
 
-test('qp-soft-boundary: a soft break makes no delimiter out of text', async () => {
-  const encoded = await textOf(
-    encodeQuotedPrintable(chunked(latin1(`${'x'.repeat(75)}--boundary\r\n--kept\r\n`))),
-  );
-  assert.equal(encoded, `${'x'.repeat(75)}=\r\n=2D-boundary\r\n--kept\r\n`);
+test('qp-delimiter: text becomes no delimiter, with or without a soft break', async () => {
+  for (const sizes of [[], [1], [77]]) {
+    const text = latin1(`${'x'.repeat(75)}--boundary\r\n--boundary\r\n-kept\r\n`);
+    assert.equal(
+      await textOf(encodeQuotedPrintable(chunked(text, sizes))),
+      `${'x'.repeat(75)}=\r\n=2D-boundary\r\n=2D-boundary\r\n-kept\r\n`,
+    );
+  }
 });
 
 const decodings: readonly (readonly [string, string, string])[] = [
