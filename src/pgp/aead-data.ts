@@ -1,8 +1,8 @@
 // AEAD encrypted data in chunks as a stream: version 2 of the integrity protected packet (RFC 9580 §5.13.2) and GnuPG's
 // older packet 20. A chunk is checked before it comes out; that the last one was there is known at the end.
-import { hkdfSync } from 'node:crypto';
-import { type AeadMode, AEAD_TAG_BYTES, aeadMode, openAead } from './aead-mode.ts';
-import { bytesSource } from '../core/bytes.ts';
+import { hkdfSync, randomBytes } from 'node:crypto';
+import { type AeadMode, AEAD_TAG_BYTES, aeadMode, openAead, sealAead } from './aead-mode.ts';
+import { bytesSource, type Chunks, concat } from '../core/bytes.ts';
 import { type ByteReader, readBytes } from './byte-reader.ts';
 import { PgpFault } from './fault.ts';
 import { packetTag } from './packet.ts';
@@ -24,6 +24,38 @@ const CIPHER_LABELS: Readonly<Record<number, string>> = { 7: 'AES-128', 8: 'AES-
 const SALT_BYTES = 32;
 /** RFC 9580 §5.13.2: a chunk has at most 4 MiB. SECURITY: it is held in memory (test: aead table). */
 const MAX_CHUNK_OCTET = 16;
+/** Chunks of 64 KiB. */
+const WRITTEN_CHUNK_OCTET = 10;
+
+/** The body of a version 2 packet around these packets. `modeId` is of RFC 9580 §9.6. */
+export async function* encryptAead(
+  packets: Chunks,
+  algorithm: number,
+  modeId: number,
+  sessionKey: Uint8Array,
+): AsyncGenerator<Uint8Array, void> {
+  const octets = Buffer.of(2, algorithm, modeId, WRITTEN_CHUNK_OCTET);
+  const start = randomBytes(SALT_BYTES);
+  const body = readBytes(concat(octets, start));
+  const head = await readAeadHead(packetTag.protected, body);
+  yield Buffer.concat([octets, start]);
+  const { key, nonceAt, associatedData } = deriveChunks(head, sessionKey);
+  const seal = (plain: Uint8Array, index: number, data: Buffer) =>
+    sealAead(head.mode, key, nonceAt(index), data, plain);
+  const reader = readBytes(packets);
+  let total = 0;
+  let index = 0;
+  try {
+    for (let plain = await reader.take(head.chunkBytes); plain.length > 0; index += 1) {
+      yield* seal(plain, index, associatedData(index));
+      total += plain.length;
+      plain = await reader.take(head.chunkBytes);
+    }
+  } finally {
+    await reader.close();
+  }
+  yield* seal(Buffer.alloc(0), index, Buffer.concat([associatedData(index), counter(total)]));
+}
 
 /** Reads the head of the packet's body. Throws PgpFault `malformed` or `unsupported`. */
 export async function readAeadHead(tag: number, body: ByteReader): Promise<AeadHead> {
@@ -64,18 +96,15 @@ export async function* decryptAead(
   sessionKey: SessionKey,
 ): AsyncGenerator<Uint8Array, void> {
   const { key, nonceAt, associatedData } = deriveChunks(head, sessionKey.data);
-  const keyBits = key.length * 8;
   const open = (sealed: Uint8Array, index: number, data: Buffer) =>
-    openAead(head.mode, keyBits, key, nonceAt(index), data, sealed);
+    openAead(head.mode, key, nonceAt(index), data, sealed);
   const full = head.chunkBytes + AEAD_TAG_BYTES;
   let total = 0;
   for (let index = 0; ; index += 1) {
     const available = (await body.peek(full + AEAD_TAG_BYTES)).length;
     if (available < AEAD_TAG_BYTES) throw new PgpFault('failed', 'the encrypted data is cut off');
     if (available === AEAD_TAG_BYTES) {
-      const end = Buffer.alloc(8);
-      end.writeBigUInt64BE(BigInt(total));
-      open(await body.take(AEAD_TAG_BYTES), index, Buffer.concat([associatedData(index), end]));
+      open(await body.take(AEAD_TAG_BYTES), index, Buffer.concat([associatedData(index), counter(total)]));
       return;
     }
     const sealed = await body.take(Math.min(full, available - AEAD_TAG_BYTES));
@@ -119,8 +148,8 @@ function deriveChunks(head: AeadHead, sessionKey: Uint8Array): Derived {
   };
 }
 
-function counter(index: number): Buffer {
+function counter(value: number): Buffer {
   const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64BE(BigInt(index));
+  bytes.writeBigUInt64BE(BigInt(value));
   return bytes;
 }

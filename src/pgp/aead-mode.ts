@@ -20,10 +20,9 @@ export function aeadMode(id: number): AeadMode | undefined {
   return MODES[id];
 }
 
-/** Opens one chunk: ciphertext and its tag. `keyBits` names the AES variant. Throws PgpFault `failed`. */
+/** Opens one chunk: ciphertext and its tag. Throws PgpFault `failed`. */
 export function openAead(
   mode: AeadMode,
-  keyBits: number,
   key: Buffer,
   nonce: Buffer,
   associatedData: Buffer,
@@ -31,36 +30,59 @@ export function openAead(
 ): Buffer {
   const text = sealed.subarray(0, sealed.length - AEAD_TAG_BYTES);
   const tag = sealed.subarray(sealed.length - AEAD_TAG_BYTES);
-  if (mode.label === 'EAX') return openEax(keyBits, key, nonce, associatedData, text, tag);
+  if (mode.label === 'EAX') {
+    const expected = eaxTag(key, nonce, associatedData, text);
+    if (!timingSafeEqual(expected, tag)) throw new PgpFault('failed', 'the encrypted data was changed');
+    return eaxCounter(key, nonce, text);
+  }
   try {
-    const name = mode.label === 'OCB' ? (`aes-${keyBits}-ocb` as const) : (`aes-${keyBits}-gcm` as const);
-    const decipher = createDecipheriv(name as 'aes-256-ocb', key, nonce, { authTagLength: AEAD_TAG_BYTES });
+    const decipher = createDecipheriv(nativeName(mode, key), key, nonce, { authTagLength: AEAD_TAG_BYTES });
     decipher.setAuthTag(tag);
     decipher.setAAD(associatedData, { plaintextLength: text.length });
-    return Buffer.concat([decipher.update(text), decipher.final()]);
+    const plain = decipher.update(text);
+    // OCB keeps a last part of a block until here.
+    const rest = decipher.final();
+    return rest.length === 0 ? plain : Buffer.concat([plain, rest]);
   } catch {
     throw new PgpFault('failed', 'the encrypted data was changed');
   }
 }
 
-/** EAX (Bellare, Rogaway, Wagner 2004): three CMACs, told apart by a first block, and CTR. */
-function openEax(
-  keyBits: number,
+/** Seals one chunk: ciphertext, then its tag. A nonce must never come twice with the same key. */
+export function sealAead(
+  mode: AeadMode,
   key: Buffer,
   nonce: Buffer,
   associatedData: Buffer,
-  text: Uint8Array,
-  tag: Uint8Array,
-): Buffer {
-  const mac = (kind: number, data: Uint8Array) => {
-    const first = Buffer.alloc(BLOCK_BYTES);
-    first[BLOCK_BYTES - 1] = kind;
-    return cmac(keyBits, key, Buffer.concat([first, data]));
-  };
-  const start = mac(0, nonce);
-  const expected = xor(xor(start, mac(1, associatedData)), mac(2, text));
-  if (!timingSafeEqual(expected, tag)) throw new PgpFault('failed', 'the encrypted data was changed');
-  return createDecipheriv(`aes-${keyBits}-ctr`, key, start).update(text);
+  plain: Uint8Array,
+): readonly Buffer[] {
+  if (mode.label === 'EAX') {
+    const text = eaxCounter(key, nonce, plain);
+    return [text, eaxTag(key, nonce, associatedData, text)];
+  }
+  const cipher = createCipheriv(nativeName(mode, key), key, nonce, { authTagLength: AEAD_TAG_BYTES });
+  cipher.setAAD(associatedData, { plaintextLength: plain.length });
+  return [cipher.update(plain), cipher.final(), cipher.getAuthTag()];
+}
+
+/** The types of Node name one of them only. */
+function nativeName(mode: AeadMode, key: Buffer): 'aes-256-ocb' {
+  return `aes-${key.length * 8}-${mode.label.toLowerCase()}` as 'aes-256-ocb';
+}
+
+/** EAX (Bellare, Rogaway, Wagner 2004): three CMACs, told apart by a first block, and CTR. */
+function eaxTag(key: Buffer, nonce: Buffer, associatedData: Buffer, text: Uint8Array): Buffer {
+  return xor(xor(eaxMac(key, 0, nonce), eaxMac(key, 1, associatedData)), eaxMac(key, 2, text));
+}
+
+function eaxCounter(key: Buffer, nonce: Buffer, text: Uint8Array): Buffer {
+  return createCipheriv(`aes-${key.length * 8}-ctr`, key, eaxMac(key, 0, nonce)).update(text);
+}
+
+function eaxMac(key: Buffer, kind: number, data: Uint8Array): Buffer {
+  const first = Buffer.alloc(BLOCK_BYTES);
+  first[BLOCK_BYTES - 1] = kind;
+  return cmac(key.length * 8, key, Buffer.concat([first, data]));
 }
 
 /** AES-CMAC (RFC 4493) by way of CBC: the last block of the chain is the code. `data` is not empty. */

@@ -1,22 +1,20 @@
 // ASCII armour as streams (RFC 9580 §6.2). Liberal on read: checksum, headers and the blank line after them may be missing.
 // Strict about what surrounds it: text beside the armour would look as protected as what is inside.
 import { bytesSource, type Chunks, collect, concat } from '../core/bytes.ts';
-import { decodeBase64, encodeBase64 } from '../mime/transfer-encoding.ts';
+import { decodeArmorLines, encodeArmorLines, MAX_BLOCK_BYTES } from './armor-lines.ts';
 import { type ByteReader, readBytes } from './byte-reader.ts';
+import { CRC_START, crcLine, updateCrc } from './crc24.ts';
 import { PgpFault } from './fault.ts';
 
 export type ArmorLabel = 'MESSAGE' | 'SIGNATURE' | 'PUBLIC KEY BLOCK' | 'PRIVATE KEY BLOCK';
 
 const LF = 10;
 const DASH = 0x2d;
-const LINE_CHARACTERS = 64;
 const MAX_LINE = 1_000;
 const MAX_HEADER_LINES = 50;
 const READ_BYTES = 65_536;
 /** More than a checksum line with blanks around it. */
 const TAIL_BYTES = 64;
-const CRC_START = 0xb704ce00 | 0;
-const CRC_TABLES = crcTables();
 
 /** Armour with CRLF lines. The checksum is for old readers; with SEIPDv2 it must not be written (RFC 9580 §6.1). */
 export async function* writeArmor(
@@ -24,18 +22,13 @@ export async function* writeArmor(
   chunks: Chunks,
   hasChecksum: boolean,
 ): AsyncGenerator<Uint8Array, void> {
-  let crc = CRC_START;
-  async function* counted(): AsyncGenerator<Uint8Array, void> {
-    for await (const chunk of chunks) {
-      if (hasChecksum) crc = updateCrc(crc, chunk);
-      yield chunk;
-    }
-  }
   yield Buffer.from(`-----BEGIN PGP ${label}-----\r\n\r\n`);
-  yield* encodeBase64(counted(), LINE_CHARACTERS);
-  const checksum = Buffer.alloc(4);
-  checksum.writeInt32BE(crc);
-  if (hasChecksum) yield Buffer.from(`=${checksum.toString('base64', 0, 3)}\r\n`);
+  let crc = CRC_START;
+  for await (const block of blocks(chunks)) {
+    if (hasChecksum) crc = updateCrc(crc, block);
+    yield encodeArmorLines(block);
+  }
+  if (hasChecksum) yield Buffer.from(`${crcLine(crc)}\r\n`);
   yield Buffer.from(`-----END PGP ${label}-----\r\n`);
 }
 
@@ -44,7 +37,7 @@ export async function* readArmor(
   chunks: Chunks,
   labels: readonly ArmorLabel[],
 ): AsyncGenerator<Uint8Array, void> {
-  yield* decodeBase64(readArmorText(chunks, labels));
+  yield* decodeArmorLines(readArmorText(chunks, labels));
 }
 
 /** As `readArmor`; bytes that are not armoured at all are passed as they are (RFC 9580 §4.2: bit 7 of a packet is set). */
@@ -74,6 +67,24 @@ export async function parseArmor(text: string, label: ArmorLabel): Promise<Buffe
   if (text.includes(begin, from + 1)) throw new PgpFault('malformed', `more than one ${label.toLowerCase()}`);
   const block = Buffer.from(text.slice(from, until + end.length));
   return collect(readArmor(bytesSource(block).open(), [label]), block.length);
+}
+
+/** Whole lines of bytes. A block is good until the next one is asked for: all of them are one buffer. */
+async function* blocks(chunks: Chunks): AsyncGenerator<Buffer, void> {
+  const block = Buffer.allocUnsafeSlow(MAX_BLOCK_BYTES);
+  let filled = 0;
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length;) {
+      const taken = Math.min(block.length - filled, chunk.length - at);
+      block.set(chunk.subarray(at, at + taken), filled);
+      filled += taken;
+      at += taken;
+      if (filled < block.length) continue;
+      yield block;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield block.subarray(0, filled);
 }
 
 async function* readArmorText(
@@ -155,39 +166,4 @@ async function peekLine(reader: ByteReader): Promise<{ text: string; size: numbe
 
 async function* remaining(reader: ByteReader): AsyncGenerator<Uint8Array, void> {
   for (let chunk = await reader.some(READ_BYTES); chunk; chunk = await reader.some(READ_BYTES)) yield chunk;
-}
-
-/** CRC-24 (RFC 9580 §6.1.1) in the upper 24 bits of a word, four bytes a step. */
-function updateCrc(start: number, bytes: Uint8Array): number {
-  const [t0, t1, t2, t3] = CRC_TABLES;
-  let crc = start;
-  let at = 0;
-  for (const stop = bytes.length - 3; at < stop; at += 4) {
-    const b0 = bytes[at] as number;
-    const b1 = bytes[at + 1] as number;
-    const b2 = bytes[at + 2] as number;
-    const b3 = bytes[at + 3] as number;
-    const x = crc ^ ((b0 << 24) | (b1 << 16) | (b2 << 8) | b3);
-    crc =
-      (t3[x >>> 24] as number) ^
-      (t2[(x >>> 16) & 0xff] as number) ^
-      (t1[(x >>> 8) & 0xff] as number) ^
-      (t0[x & 0xff] as number);
-  }
-  for (; at < bytes.length; at += 1) {
-    crc = (crc << 8) ^ (t0[(crc >>> 24) ^ (bytes[at] as number)] as number);
-  }
-  return crc;
-}
-
-function crcTables(): readonly [Int32Array, Int32Array, Int32Array, Int32Array] {
-  const first = Int32Array.from({ length: 256 }, (_, byte) => {
-    let value = byte << 24;
-    for (let bit = 0; bit < 8; bit += 1) value = value < 0 ? (value << 1) ^ 0x864cfb00 : value << 1;
-    return value;
-  });
-  const advance = (table: Int32Array) => table.map((value) => (value << 8) ^ (first[value >>> 24] as number));
-  const second = advance(first);
-  const third = advance(second);
-  return [first, second, third, advance(third)];
 }

@@ -20,7 +20,7 @@ export function readBytes(chunks: Chunks): ByteReader {
 
   async function fill(count: number): Promise<void> {
     if (held.length >= count || isDone) return;
-    const parts: Uint8Array[] = [held];
+    const parts = held.length === 0 ? [] : [held];
     let size = held.length;
     while (size < count) {
       const next = await iterator.next();
@@ -28,10 +28,11 @@ export function readBytes(chunks: Chunks): ByteReader {
         isDone = true;
         break;
       }
-      parts.push(next.value);
+      parts.push(view(next.value));
       size += next.value.length;
     }
-    held = Buffer.concat(parts, size);
+    const [first] = parts;
+    held = parts.length === 1 && first ? first : Buffer.concat(parts, size);
   }
 
   function cut(count: number): Buffer {
@@ -53,7 +54,7 @@ export function readBytes(chunks: Chunks): ByteReader {
       while (held.length === 0 && !isDone) {
         const next = await iterator.next();
         if (next.done) isDone = true;
-        else held = Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
+        else held = view(next.value);
       }
       return held.length === 0 ? undefined : cut(limit);
     },
@@ -63,4 +64,8 @@ export function readBytes(chunks: Chunks): ByteReader {
       await iterator.return?.();
     },
   };
+}
+
+function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -90,6 +90,14 @@ export async function certificateUse(
   }
 }
 
+/** Throws GatewayError `encryption-required` or `signing-key-missing` for a key that may not be used so at this time. */
+export async function requireUse(certificate: PgpCertificate, purpose: KeyPurpose, at: Date): Promise<void> {
+  const use = await certificateUse(certificate, purpose, at);
+  if (use.usable) return;
+  const code = purpose === 'encrypt' ? 'encryption-required' : 'signing-key-missing';
+  throw new GatewayError(code, `the key cannot be used: ${use.reason}`);
+}
+
 function unusable(reason: string): CertificateUse {
   return { usable: false, reason };
 }
@@ -111,7 +119,7 @@ async function readKeyBlock(armored: string, label: ArmorLabel): Promise<Buffer>
     if (head.tag === packetTag.userId || head.tag === packetTag.userAttribute) userIds += 1;
     // SECURITY: a secret key in a public label would be stored and shown as a public one (test: key-import).
     if (isPublic && SECRET.has(head.tag)) throw new PgpFault('malformed', PRIVATE_GIVEN);
-    for await (const skipped of readPacketBody(reader, head, 'content')) void skipped;
+    for await (const skipped of readPacketBody(reader, head)) void skipped;
   }
   if (keys !== 1) throw new PgpFault('malformed', `holds ${keys} keys; one is expected`);
   if (userIds > MAX_USER_IDS) throw new PgpFault('malformed', `more than ${MAX_USER_IDS} user ids`);

@@ -10,9 +10,8 @@ import { type EncryptedData, openEncryptedData } from './encrypted-data.ts';
 import { type EncryptedHead, readEncryptedHead } from './encrypted-head.ts';
 import { PgpFault } from './fault.ts';
 import type { PgpOptions } from './options.ts';
-import { guardPackets } from './packet-guard.ts';
 import { type Attempt, openSessionKeys, selectAttempts, type SessionKey } from './session-key.ts';
-import { readSigned } from './signatures.ts';
+import { readSignedMessage } from './signed-message.ts';
 
 const MALFORMED_MAIL: ReadonlySet<ErrorCode> = new Set([
   'header-malformed',
@@ -97,12 +96,10 @@ async function* release(
   verification: readonly PgpCertificate[],
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { maxSigners, maxMessageBytes } = options.limits;
   const plain = data.decrypt(key);
-  const packets = guardPackets(unclosed(plain), { maxSignatures: maxSigners, maxBytes: maxMessageBytes });
   let signatures: readonly SignatureResult[] = [];
   async function* content(): AsyncGenerator<Uint8Array, void> {
-    signatures = yield* readSigned(packets, verification, options);
+    signatures = yield* readSignedMessage(unclosed(plain), verification, options);
   }
   try {
     yield* unwrapMessage(outer, content(), options.limits);

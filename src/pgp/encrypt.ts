@@ -1,25 +1,20 @@
-// Writing OpenPGP objects: encrypted data with or without a signature inside, and detached signatures, as streams.
-import { TransformStream } from 'node:stream/web';
-import { createMessage, encrypt, enums, generateSessionKey, type Signature, sign } from 'openpgp';
-import { type Chunks, rechunk } from '../core/bytes.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { NonEmpty } from '../core/non-empty.ts';
+// Writing an encrypted OpenPGP message, with or without a signature inside. The library encrypts the session key; content
+// goes through our own packets.
+import { encryptSessionKey, generateSessionKey } from 'openpgp';
+import { encryptAead } from './aead-data.ts';
 import { writeArmor } from './armor.ts';
-import { certificateUse, type PgpCertificate, type PgpPrivateKey } from './certificate.ts';
+import { type Chunks, concat, rechunk } from '../core/bytes.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
+import { type PgpCertificate, type PgpPrivateKey, requireUse } from './certificate.ts';
+import { type ContentSigner, openContentSigner } from './content-signer.ts';
 import { type PgpOptions, strictConfig } from './options.ts';
-import { openWebStream, readWebStream } from './web-stream.ts';
+import { packetTag, writeDataPacket } from './packet.ts';
+import { encryptProtected } from './protected-data.ts';
+import { AEAD_IDS, ALGORITHM_IDS } from './session-key.ts';
 
-/** A signature that is made while the content passes through `tap`. */
-export interface DetachedSigner {
-  /** As `micalg` names it (RFC 3156 §5): `pgp-sha256`. */
-  readonly micalg: string;
-  /** Passes the content on unchanged. Must be read to its end before `signature`. */
-  readonly tap: (content: Chunks) => AsyncGenerator<Uint8Array, void>;
-  readonly signature: () => Promise<Uint8Array>;
-}
-
-/** The library has a cost per chunk. */
 const CHUNK_BYTES = 65_536;
+/** Binary, without a file name and a date. */
+const LITERAL_HEAD = Buffer.from('b\0\0\0\0\0', 'latin1');
 
 /**
  * One armoured message, encrypted to all keys; with `signer` also signed (RFC 3156 §6.2). Throws GatewayError
@@ -31,87 +26,37 @@ export async function* encryptContent(
   signer: PgpPrivateKey | undefined,
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, void> {
-  for (const key of keys) await requireUse(key, 'encrypt', options);
-  if (signer) await requireUse(signer.certificate, 'sign', options);
+  for (const key of keys) await requireUse(key, 'encrypt', options.at);
+  const signature = signer && (await openContentSigner(signer, options));
   const encryptionKeys = keys.map(({ key }) => key);
   const settings = { encryptionKeys, date: options.at, config: strictConfig };
   const sessionKey = await generateSessionKey(settings);
-  const source = openWebStream(rechunk(content, CHUNK_BYTES));
-  try {
-    const stream = await encrypt({
-      ...settings,
-      message: await createMessage({ binary: source.stream, format: 'binary', date: options.at }),
-      sessionKey,
-      ...(signer ? { signingKeys: signer.key } : {}),
-      format: 'binary',
-    });
-    yield* writeArmor('MESSAGE', readWebStream(stream), sessionKey.aeadAlgorithm === undefined);
-    source.check();
-  } catch (error) {
-    source.check();
-    throw error;
+  const recipients = await encryptSessionKey({ ...settings, ...sessionKey, format: 'binary' });
+  const { data, algorithm: name, aeadAlgorithm } = sessionKey;
+  const algorithm = ALGORITHM_IDS[name] ?? 0;
+  const blocks = rechunk(content, CHUNK_BYTES);
+  const packets = signature ? signedPackets(blocks, signature) : literalPacket(blocks);
+  const body =
+    aeadAlgorithm === undefined
+      ? encryptProtected(packets, { algorithm, data })
+      : encryptAead(packets, algorithm, AEAD_IDS[aeadAlgorithm], data);
+  const message = concat(recipients, writeDataPacket(packetTag.protected, body));
+  // RFC 9580 §6.1: no checksum with version 2.
+  yield* writeArmor('MESSAGE', message, aeadAlgorithm === undefined);
+}
+
+function literalPacket(content: Chunks): AsyncGenerator<Uint8Array, void> {
+  return writeDataPacket(packetTag.literal, concat(LITERAL_HEAD, content));
+}
+
+async function* signedPackets(content: Chunks, signer: ContentSigner): AsyncGenerator<Uint8Array, void> {
+  async function* signed(): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of content) {
+      signer.update(chunk);
+      yield chunk;
+    }
   }
-}
-
-/** Prepares a detached signature. Throws GatewayError `signing-key-missing`. */
-export async function openDetachedSigner(
-  signer: PgpPrivateKey,
-  options: PgpOptions,
-): Promise<DetachedSigner> {
-  await requireUse(signer.certificate, 'sign', options);
-  const settings = {
-    signingKeys: signer.key,
-    detached: true,
-    date: options.at,
-    config: strictConfig,
-  } as const;
-  // The header names the hash before the content is read, and only the library knows what it takes for this key.
-  const trial: Signature = (await sign({
-    ...settings,
-    message: await createMessage({ binary: new Uint8Array() }),
-    format: 'object',
-  })) as unknown as Signature;
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const message = await createMessage({ binary: readable, format: 'binary' });
-  const signature = collectStream(sign({ ...settings, message, format: 'binary' }));
-  // Awaited by `signature`; without this a content that fails first would leave it unhandled.
-  signature.catch(() => undefined);
-  return {
-    micalg: `pgp-${hashName(trial)}`,
-    async *tap(content) {
-      const writer = writable.getWriter();
-      try {
-        for await (const chunk of rechunk(content, CHUNK_BYTES)) {
-          await writer.write(chunk);
-          yield chunk;
-        }
-        await writer.close();
-      } finally {
-        await writer.abort().catch(() => undefined);
-      }
-    },
-    signature: () => signature,
-  };
-}
-
-async function requireUse(
-  certificate: PgpCertificate,
-  purpose: 'encrypt' | 'sign',
-  options: PgpOptions,
-): Promise<void> {
-  const use = await certificateUse(certificate, purpose, options.at);
-  if (use.usable) return;
-  const code = purpose === 'encrypt' ? 'encryption-required' : 'signing-key-missing';
-  throw new GatewayError(code, `the key cannot be used: ${use.reason}`);
-}
-
-async function collectStream(opened: Promise<Parameters<typeof readWebStream>[0]>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of readWebStream(await opened)) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
-function hashName(signature: Signature): string {
-  const id = signature.packets[0]?.hashAlgorithm ?? enums.hash.sha256;
-  return enums.read(enums.hash, id).toLowerCase().replace('_', '-');
+  yield signer.onePass;
+  yield* literalPacket(signed());
+  yield await signer.finish();
 }

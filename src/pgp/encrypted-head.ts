@@ -81,7 +81,7 @@ function parseRecipient(body: Buffer): RecipientPacket[] {
 /** SECURITY: whatever follows the data packet is outside its integrity check, so nothing may (test: grammar). */
 async function* readDataBody(reader: ByteReader, head: PacketHead): AsyncGenerator<Uint8Array, void> {
   try {
-    yield* readPacketBody(reader, head, 'content');
+    yield* readPacketBody(reader, head);
     const next = await readPacketHead(reader);
     if (next) throw new PgpFault('malformed', 'a packet follows the encrypted data');
   } finally {

@@ -12,7 +12,8 @@ import type { PartRange } from '../mime/shape.ts';
 import { readMaybeArmor, writeArmor } from './armor.ts';
 import { type PgpCertificate, pgpKeyId, type PgpPrivateKey } from './certificate.ts';
 import { decryptContent } from './decrypt.ts';
-import { encryptContent, openDetachedSigner } from './encrypt.ts';
+import { openContentSigner } from './content-signer.ts';
+import { encryptContent } from './encrypt.ts';
 import { PgpFault } from './fault.ts';
 import { findEncrypted, findSigned, openDecoded, readHeader } from './mime-parts.ts';
 import { MAX_SIGNATURE_BYTES, type PgpOptions } from './options.ts';
@@ -87,15 +88,21 @@ export async function* signMessage(
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { outer, entity } = await prepareEntity(message, options.limits);
-  const detached = await openDetachedSigner(signer, options);
+  const signature = await openContentSigner(signer, options);
   const boundary = makeBoundary();
   const contentType = makeContentType('multipart/signed', {
-    micalg: detached.micalg,
+    micalg: signature.micalg,
     protocol: 'application/pgp-signature',
     boundary,
   });
-  const signature = concat(SIGNATURE_HEADER, writeArmor('SIGNATURE', onlyOf(detached.signature), true));
-  const body = writeMultipart(boundary, [detached.tap(entity.open()), signature]);
+  async function* content(): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of entity.open()) {
+      signature.update(chunk);
+      yield chunk;
+    }
+  }
+  const armored = writeArmor('SIGNATURE', onlyOf(signature.finish), true);
+  const body = writeMultipart(boundary, [content(), concat(SIGNATURE_HEADER, armored)]);
   yield* wrapMessage(outer, [contentType], body);
   return { kind: 'signed', format: 'pgp', keyId: pgpKeyId(signer.certificate) };
 }

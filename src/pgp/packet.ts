@@ -1,4 +1,5 @@
 // The framing of OpenPGP packets (RFC 9580 §4.2): heads, partial lengths, bodies as streams. Knows no packet contents.
+import type { Chunks } from '../core/bytes.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { PgpFault } from './fault.ts';
 
@@ -29,12 +30,13 @@ export interface PacketHead {
   /** Bytes of the body, or of its first part. Infinity: to the end of the stream (old format only). */
   readonly length: number;
   readonly isPartial: boolean;
-  /** The head as it was read. */
-  readonly raw: Buffer;
 }
 
 /** RFC 9580 §4.2.1.4: the first part has at least 512 bytes, so that a head fits into it. */
 const MIN_FIRST_PART = 512;
+/** Size of the parts that are written: 2 to the power of this. */
+const PART_EXPONENT = 16;
+const PART_BYTES = 2 ** PART_EXPONENT;
 
 /** The next packet head; undefined at the end of the stream. Throws PgpFault `malformed`. */
 export async function readPacketHead(reader: ByteReader): Promise<PacketHead | undefined> {
@@ -42,28 +44,22 @@ export async function readPacketHead(reader: ByteReader): Promise<PacketHead | u
   if (first === undefined) return undefined;
   if ((first & 0x80) === 0) throw new PgpFault('malformed', 'a packet head has its first bit clear');
   if ((first & 0x40) === 0) return readOldHead(reader, first);
-  const { length, isPartial, raw } = await readLength(reader);
+  const { length, isPartial } = await readLength(reader);
   if (isPartial && length < MIN_FIRST_PART)
     throw new PgpFault('malformed', 'a first partial length is too small');
-  return { tag: first & 0x3f, length, isPartial, raw: Buffer.concat([Buffer.of(first), raw]) };
+  return { tag: first & 0x3f, length, isPartial };
 }
 
-/**
- * The body of the packet whose head was just read. `framing` keeps the partial length octets inside, so that head and
- * body together are the packet as it came. Must be read to its end before the next head.
- */
+/** The body of the packet whose head was just read, without framing. Must be read to its end before the next head. */
 export async function* readPacketBody(
   reader: ByteReader,
   head: PacketHead,
-  keep: 'content' | 'framing',
 ): AsyncGenerator<Uint8Array, void> {
   let { length, isPartial } = head;
   for (;;) {
     yield* exactly(reader, length);
     if (!isPartial) return;
-    const next = await readLength(reader);
-    if (keep === 'framing') yield next.raw;
-    ({ length, isPartial } = next);
+    ({ length, isPartial } = await readLength(reader));
   }
 }
 
@@ -88,22 +84,51 @@ export function writePacket(tag: number, body: Uint8Array): Buffer {
   return Buffer.concat([head, body]);
 }
 
+/** A data packet of any size in the new format, in partial lengths where it has more than one part. Copies nothing. */
+export async function* writeDataPacket(tag: number, body: Chunks): AsyncGenerator<Uint8Array, void> {
+  const partHead = Buffer.of(0xe0 | PART_EXPONENT);
+  const waiting: Uint8Array[] = [];
+  let size = 0;
+  yield Buffer.of(0xc0 | tag);
+  for await (const chunk of body) {
+    waiting.push(chunk);
+    size += chunk.length;
+    for (; size >= PART_BYTES; size -= PART_BYTES) {
+      yield partHead;
+      yield* takeFrom(waiting, PART_BYTES);
+    }
+  }
+  const lastHead = Buffer.of(0xff, 0, 0, 0, 0);
+  lastHead.writeUInt32BE(size, 1);
+  yield lastHead;
+  yield* waiting;
+}
+
+/** Moves the first `count` bytes out of a list that holds at least as many. */
+function* takeFrom(list: Uint8Array[], count: number): Generator<Uint8Array, void> {
+  for (let left = count; left > 0;) {
+    const first = list.shift() ?? new Uint8Array();
+    if (first.length > left) list.unshift(first.subarray(left));
+    yield first.subarray(0, left);
+    left -= Math.min(left, first.length);
+  }
+}
+
 async function readOldHead(reader: ByteReader, first: number): Promise<PacketHead> {
   const tag = (first >> 2) & 0x0f;
   const octets = [1, 2, 4, 0][first & 3] ?? 0;
   const raw = await takeAll(reader, octets);
   const length = octets === 0 ? Number.POSITIVE_INFINITY : raw.readUIntBE(0, octets);
-  return { tag, length, isPartial: false, raw: Buffer.concat([Buffer.of(first), raw]) };
+  return { tag, length, isPartial: false };
 }
 
 async function readLength(reader: ByteReader): Promise<Omit<PacketHead, 'tag'>> {
-  const start = await takeAll(reader, 1);
-  const first = start[0] ?? 0;
-  if (first < 192) return { length: first, isPartial: false, raw: start };
-  if (first >= 224 && first < 255) return { length: 2 ** (first & 0x1f), isPartial: true, raw: start };
+  const [first = 0] = await takeAll(reader, 1);
+  if (first < 192) return { length: first, isPartial: false };
+  if (first >= 224 && first < 255) return { length: 2 ** (first & 0x1f), isPartial: true };
   const more = await takeAll(reader, first === 255 ? 4 : 1);
   const length = first === 255 ? more.readUInt32BE(0) : ((first - 192) << 8) + (more[0] ?? 0) + 192;
-  return { length, isPartial: false, raw: Buffer.concat([start, more]) };
+  return { length, isPartial: false };
 }
 
 async function takeAll(reader: ByteReader, count: number): Promise<Buffer> {

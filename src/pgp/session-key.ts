@@ -1,5 +1,5 @@
 // From the session key packets of a message to the session keys worth trying. The only place where a private key works.
-import { type DecryptedSessionKey, decryptSessionKeys, readMessage } from 'openpgp';
+import { type DecryptedSessionKey, decryptSessionKeys, type enums, readMessage } from 'openpgp';
 import type { PgpPrivateKey } from './certificate.ts';
 import type { RecipientPacket } from './encrypted-head.ts';
 import { decryptConfig } from './options.ts';
@@ -20,7 +20,14 @@ export interface Attempt {
 /** Key size in bytes by symmetric algorithm (RFC 9580 §9.3). What is not here is not read. */
 export const KEY_BYTES: Readonly<Record<number, number>> = { 2: 24, 7: 16, 8: 24, 9: 32 };
 
-const ALGORITHM_IDS: Readonly<Record<string, number>> = { tripledes: 2, aes128: 7, aes192: 8, aes256: 9 };
+/** By the library's names (RFC 9580 §9.3, §9.6). */
+export const ALGORITHM_IDS: Readonly<Record<string, number>> = {
+  tripledes: 2,
+  aes128: 7,
+  aes192: 8,
+  aes256: 9,
+};
+export const AEAD_IDS: Readonly<Record<enums.aeadNames, number>> = { eax: 1, ocb: 2, gcm: 3 };
 
 /**
  * Which private keys to try on which packets: those that a packet names first, then all own keys on packets without a

@@ -1,19 +1,13 @@
 // Judging signatures: which of our keys made them, whether the content is what was signed, and whether the key could sign
 // then. Who signed is what our certificate says, never what the message says (test: wrong-key).
-import {
-  createMessage,
-  readMessage,
-  readSignature,
-  Signature,
-  type SignaturePacket,
-  verify,
-  type VerifyMessageResult,
-} from 'openpgp';
+import { createMessage, PacketList, readSignature, Signature, SignaturePacket, verify } from 'openpgp';
 import { bytesSource, type Chunks } from '../core/bytes.ts';
 import type { SignatureResult } from '../core/outcome.ts';
-import { certificateUse, type PgpCertificate, pgpKeyId } from './certificate.ts';
 import { readBytes } from './byte-reader.ts';
+import { certificateUse, type PgpCertificate, pgpKeyId } from './certificate.ts';
+import { type ContentHash, openContentHash } from './content-hash.ts';
 import { PgpFault } from './fault.ts';
+import type { OnePassSignature } from './one-pass.ts';
 import {
   CLOCK_SKEW_MS,
   MAX_CONTROL_PACKET_BYTES,
@@ -21,44 +15,45 @@ import {
   type PgpOptions,
   strictConfig,
 } from './options.ts';
-import { readPacketHead, readSmallBody } from './packet.ts';
-import { openWebStream, readWebStream } from './web-stream.ts';
+import { packetTag, readPacketHead, readSmallBody, writePacket } from './packet.ts';
 
-type Verification = VerifyMessageResult<Uint8Array>['signatures'][number];
+/** A signature packet, and what it says about itself in the words of its announcement. */
+export interface SignatureParts extends OnePassSignature {
+  /** Undefined: of a version that is not known. */
+  readonly packet?: SignaturePacket;
+  /** Where there was one. */
+  readonly announcement?: OnePassSignature;
+}
 
-/**
- * Reads a signed or plain OpenPGP message, yields its content, and returns its signatures: empty means unsigned. The
- * packets must have passed the guard. Throws PgpFault, or what `packets` throws, also after the last byte.
- */
-export async function* readSigned(
-  packets: Chunks,
-  verification: readonly PgpCertificate[],
-  options: PgpOptions,
-): AsyncGenerator<Uint8Array, readonly SignatureResult[]> {
-  const source = openWebStream(packets);
-  try {
-    const message = await readMessage({ binaryMessage: source.stream, config: strictConfig });
-    const result = await verify({
-      message,
-      verificationKeys: verification.map((certificate) => certificate.key),
-      format: 'binary',
-      date: new Date(options.at.getTime() + CLOCK_SKEW_MS),
-      config: strictConfig,
-    });
-    for await (const chunk of readWebStream(result.data)) yield chunk;
-    source.check();
-    // SECURITY: the integrity check is the last thing that the source does; it must have come to it (test: mdc).
-    if (!source.isRead()) throw new PgpFault('failed', 'the message was not read to its end');
-    return await Promise.all(result.signatures.map((each) => judge(each, verification, options)));
-  } catch (error) {
-    source.check();
-    throw error instanceof PgpFault ? error : new PgpFault('failed', 'the message cannot be read');
-  }
+/** Hashes content once for all signatures over it. */
+export interface Verifier {
+  /** Before the first content. A signature by a key that is not known here costs nothing. */
+  readonly expect: (signature: OnePassSignature) => void;
+  readonly update: (chunk: Uint8Array) => void;
+  /** After the last content: one result for each of these, which must have been expected. */
+  readonly finish: (signatures: readonly SignatureParts[]) => Promise<readonly SignatureResult[]>;
+}
+
+export function openVerifier(verification: readonly PgpCertificate[], options: PgpOptions): Verifier {
+  const hashes = new Map<string, ContentHash>();
+  return {
+    expect(signature) {
+      const name = hashName(signature);
+      if (hashes.has(name) || !certificateOf(signature.keyId, verification)) return;
+      const opened = openContentHash(signature.type, signature.hashId, signature.salt);
+      if (opened) hashes.set(name, opened);
+    },
+    update(chunk) {
+      for (const hash of hashes.values()) hash.update(chunk);
+    },
+    finish: (signatures) =>
+      Promise.all(signatures.map((each) => judge(each, hashes.get(hashName(each)), verification, options))),
+  };
 }
 
 /**
- * Checks detached signatures over the exact bytes of `content`. Signatures by keys that are not in `verification` cost
- * nothing. Throws PgpFault `malformed` where there is no signature, or too many; what `content` throws.
+ * Checks detached signatures over the exact bytes of `content`. Throws PgpFault `malformed` where there is no signature, or
+ * too many; what `content` throws.
  */
 export async function verifyDetached(
   content: Chunks,
@@ -66,82 +61,79 @@ export async function verifyDetached(
   verification: readonly PgpCertificate[],
   options: PgpOptions,
 ): Promise<readonly SignatureResult[]> {
-  const packets = await parseSignatures(binarySignature);
-  const known = packets
-    .filter((packet) => certificateOf(keyIdOf(packet), verification) !== undefined)
+  const all = await parseSignatures(binarySignature);
+  const known = all
+    .filter(({ keyId }) => certificateOf(keyId, verification) !== undefined)
     .slice(0, options.limits.maxSigners);
-  const checked = known.length === 0 ? [] : await verifyContent(content, known, verification, options);
-  const rest = packets.filter((packet) => !known.includes(packet));
-  return [...checked, ...rest.map((packet) => uncheckedResult(keyIdOf(packet), verification))];
+  const verifier = openVerifier(verification, options);
+  for (const signature of known) verifier.expect(signature);
+  if (known.length > 0) for await (const chunk of content) verifier.update(chunk);
+  const rest = all.filter((signature) => !known.includes(signature));
+  return [
+    ...(await verifier.finish(known)),
+    ...rest.map(({ keyId }) => uncheckedResult(keyId, verification)),
+  ];
 }
 
-async function verifyContent(
-  content: Chunks,
-  packets: readonly SignaturePacket[],
-  verification: readonly PgpCertificate[],
-  options: PgpOptions,
-): Promise<readonly SignatureResult[]> {
-  const source = openWebStream(content);
+/** Reads a signature packet's body. Throws PgpFault `malformed`. */
+export async function parseSignature(body: Uint8Array): Promise<SignatureParts> {
+  let packet: unknown;
   try {
-    const result = await verify({
-      message: await createMessage({ binary: source.stream, format: 'binary' }),
-      signature: new Signature(packets as unknown as ConstructorParameters<typeof Signature>[0]),
-      verificationKeys: verification.map((certificate) => certificate.key),
-      format: 'binary',
-      date: new Date(options.at.getTime() + CLOCK_SKEW_MS),
-      config: strictConfig,
-    });
-    for await (const chunk of readWebStream(result.data)) void chunk;
-    source.check();
-    return await Promise.all(result.signatures.map((each) => judge(each, verification, options)));
-  } catch (error) {
-    source.check();
-    throw error;
-  }
-}
-
-async function parseSignatures(binarySignature: Uint8Array): Promise<readonly SignaturePacket[]> {
-  // SECURITY: counted before the library reads them or anything is hashed (test: sig-flood).
-  await countSignatures(binarySignature);
-  let packets: readonly SignaturePacket[];
-  try {
-    ({ packets } = await readSignature({ binarySignature, config: strictConfig }));
+    const binarySignature = writePacket(packetTag.signature, body);
+    [packet] = (await readSignature({ binarySignature, config: strictConfig })).packets;
   } catch {
     throw new PgpFault('malformed', 'the signature cannot be read');
   }
-  if (packets.length === 0) throw new PgpFault('malformed', 'no signature');
-  return packets;
+  if (!(packet instanceof SignaturePacket)) return { type: -1, hashId: 0, keyId: '' };
+  const { salt } = packet as unknown as { salt: Uint8Array | null };
+  return {
+    packet,
+    type: packet.signatureType ?? -1,
+    hashId: packet.hashAlgorithm ?? 0,
+    keyId: packet.issuerKeyID.toHex(),
+    ...(salt ? { salt: Buffer.from(salt) } : {}),
+  };
 }
 
-async function countSignatures(binarySignature: Uint8Array): Promise<void> {
-  const reader = readBytes(bytesSource(binarySignature).open());
-  let count = 0;
+async function parseSignatures(binary: Uint8Array): Promise<readonly SignatureParts[]> {
+  const reader = readBytes(bytesSource(binary).open());
+  const found: SignatureParts[] = [];
   for (let head = await readPacketHead(reader); head; head = await readPacketHead(reader)) {
-    await readSmallBody(reader, head, MAX_CONTROL_PACKET_BYTES);
-    count += 1;
-    if (count > MAX_DETACHED_SIGNATURES) throw new PgpFault('malformed', 'too many signatures');
+    const body = await readSmallBody(reader, head, MAX_CONTROL_PACKET_BYTES);
+    if (head.tag === packetTag.marker) continue;
+    if (head.tag !== packetTag.signature) throw new PgpFault('malformed', 'not a signature');
+    // SECURITY: counted before anything is hashed (test: sig-flood).
+    if (found.length >= MAX_DETACHED_SIGNATURES) throw new PgpFault('malformed', 'too many signatures');
+    found.push(await parseSignature(body));
   }
+  if (found.length === 0) throw new PgpFault('malformed', 'no signature');
+  return found;
 }
 
 async function judge(
-  signature: Verification,
+  signature: SignatureParts,
+  hash: ContentHash | undefined,
   verification: readonly PgpCertificate[],
   options: PgpOptions,
 ): Promise<SignatureResult> {
-  const keyId = signature.keyID.toHex();
-  const certificate = certificateOf(keyId, verification);
-  if (!certificate) return uncheckedResult(keyId, verification);
-  const signedAt = (await signature.signature).packets[0]?.created ?? undefined;
+  const { packet, announcement } = signature;
+  const certificate = certificateOf(signature.keyId, verification);
+  if (!packet || !certificate) return uncheckedResult(signature.keyId, verification);
   const known = {
     format: 'pgp',
     signer: certificate.addresses,
     keyId: pgpKeyId(certificate),
-    ...(signedAt ? { signedAt } : {}),
+    ...(packet.created ? { signedAt: packet.created } : {}),
   } as const;
-  try {
-    await signature.verified;
-  } catch (error) {
-    const reason = reasonOf(error instanceof Error ? error.message : '');
+  const isAnnounced = !announcement || isSame(announcement, signature);
+  if (!hash || !isAnnounced || !packet.signatureData) {
+    const reason = isAnnounced ? 'its type or hash is not known' : 'it is not the one that was announced';
+    return { ...known, integrity: 'unchecked', trust: 'untrusted', reason };
+  }
+  const digest = hash.digest(packet.version, packet.signatureData);
+  const problem = await checkDigest(packet, digest, certificate, options);
+  if (problem !== undefined) {
+    const reason = reasonOf(problem);
     return reason === undefined
       ? { ...known, integrity: 'broken', trust: 'untrusted', reason: 'the content is not what was signed' }
       : { ...known, integrity: 'intact', trust: 'untrusted', reason };
@@ -150,6 +142,43 @@ async function judge(
   // A key that expired since does not undo what it signed before (test: expired-key).
   const later = use.usable ? {} : { reason: `valid when it was made; since then: ${use.reason}` };
   return { ...known, integrity: 'intact', trust: 'trusted', ...later };
+}
+
+/** The library's verdict on the signature, the key and the time: undefined is good, else its message. */
+async function checkDigest(
+  packet: SignaturePacket,
+  digest: Buffer,
+  certificate: PgpCertificate,
+  options: PgpOptions,
+): Promise<string | undefined> {
+  // The library's own place for a digest that is made while content streams. Were it not read any more, the digest of the
+  // empty message below would be, and every signature be broken.
+  Object.assign(packet, { hashed: Promise.resolve(digest) });
+  const packets = new PacketList<SignaturePacket>();
+  packets.push(packet);
+  const { signatures } = await verify({
+    message: await createMessage({ binary: new Uint8Array() }),
+    signature: new Signature(packets),
+    verificationKeys: certificate.key,
+    format: 'binary',
+    date: new Date(options.at.getTime() + CLOCK_SKEW_MS),
+    config: strictConfig,
+  });
+  try {
+    await signatures[0]?.verified;
+    return signatures[0] ? undefined : '';
+  } catch (error) {
+    return error instanceof Error ? error.message : '';
+  }
+}
+
+function isSame(left: OnePassSignature, right: OnePassSignature): boolean {
+  return left.keyId === right.keyId && hashName(left) === hashName(right);
+}
+
+/** Signatures with the same name are over the same digest, but for their own parts. */
+function hashName({ type, hashId, salt }: OnePassSignature): string {
+  return `${type} ${hashId} ${salt?.toString('hex') ?? ''}`;
 }
 
 /** What was wrong with a signature whose digest was right; undefined where the digest itself was wrong. */
@@ -181,9 +210,4 @@ function uncheckedResult(keyId: string, verification: readonly PgpCertificate[])
 
 function certificateOf(keyId: string, verification: readonly PgpCertificate[]): PgpCertificate | undefined {
   return verification.find((certificate) => certificate.keyIds.includes(keyId));
-}
-
-/** Packets of an unknown version stay in the library's list without an issuer. */
-function keyIdOf(packet: SignaturePacket): string {
-  return (packet.issuerKeyID as { toHex(): string } | undefined)?.toHex() ?? '';
 }
