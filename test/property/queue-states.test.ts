@@ -46,7 +46,11 @@ type Operation =
   /** Takes deliveries and dies before any is settled. */
   | { readonly kind: 'crash' };
 
-const cut = fc.option(fc.nat(12), { nil: undefined, freq: 3 });
+// A few turns are what a commit of small bodies takes; files take more.
+const cut = fc.option(fc.oneof({ weight: 3, arbitrary: fc.nat(4) }, { weight: 1, arbitrary: fc.nat(15) }), {
+  nil: undefined,
+  freq: 3,
+});
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 4,

@@ -136,7 +136,7 @@ for (const [name, text, damage] of damages) {
   });
 }
 
-test('a copy whose record was exchanged for another one is damage: a row cannot send mail elsewhere', async () => {
+test('a copy whose key, record and body were exchanged for those of another is damage: a row cannot send mail elsewhere', async () => {
   const clock = new ManualClock();
   await using folder = await makeFolder();
   const one = await makeQueue(folder.path);
@@ -144,6 +144,12 @@ test('a copy whose record was exchanged for another one is damage: a row cannot 
   change(
     folder.path,
     `UPDATE copies SET (dek, record) = (SELECT dek, record FROM copies WHERE id = ?) WHERE id = ?`,
+    `${one}-1`,
+    `${two}-1`,
+  );
+  change(
+    folder.path,
+    `UPDATE bodies SET body = (SELECT body FROM bodies WHERE copy_id = ?) WHERE copy_id = ?`,
     `${one}-1`,
     `${two}-1`,
   );
