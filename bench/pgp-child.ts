@@ -1,8 +1,7 @@
 // One OpenPGP operation on a file in a process of its own, as the bench runs it:
 // node bench/pgp-child.ts encrypt|decrypt|sign|sign-encrypt|verify MESSAGE OUTPUT KEY.asc
-import { createReadStream, createWriteStream, readFileSync, statSync } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import type { ByteSource } from '../src/core/bytes.ts';
 import { defaultLimits } from '../src/core/limits.ts';
 import type { StageOutcome } from '../src/core/outcome.ts';
 import { parsePrivateKey } from '../src/pgp/certificate.ts';
@@ -13,6 +12,7 @@ import {
   signMessage,
   verifyMessage,
 } from '../src/pgp/message.ts';
+import { BLOCK_BYTES, fileSource } from './file-source.ts';
 
 const [operation = '', input = '', output = '', keyFile = ''] = process.argv.slice(2);
 const WANTED: Readonly<Record<string, string>> = {
@@ -22,7 +22,6 @@ const WANTED: Readonly<Record<string, string>> = {
   sign: 'signed',
   verify: 'verified',
 };
-const BLOCK_BYTES = 1_048_576;
 const options = { limits: { ...defaultLimits, maxMessageBytes: 1_000_000_000 }, at: new Date() };
 const key = await parsePrivateKey(readFileSync(keyFile, 'latin1'));
 const { certificate } = key;
@@ -55,16 +54,4 @@ function stage(): AsyncGenerator<Uint8Array, StageOutcome> {
 
 async function* watched(stage: AsyncGenerator<Uint8Array, StageOutcome>): AsyncGenerator<Uint8Array, void> {
   outcome = yield* stage;
-}
-
-function fileSource(path: string): ByteSource {
-  return {
-    size: statSync(path).size,
-    open: (range) =>
-      createReadStream(path, {
-        highWaterMark: BLOCK_BYTES,
-        start: range?.start ?? 0,
-        ...(range?.end === undefined ? {} : { end: range.end - 1 }),
-      }),
-  };
 }

@@ -1,13 +1,13 @@
 // One S/MIME operation on a file in a process of its own, as the bench runs it:
 // node bench/smime-child.ts encrypt|decrypt|sign|verify MESSAGE OUTPUT KEY.pem CERTIFICATE.pem CA.pem
-import { createReadStream, createWriteStream, readFileSync, statSync } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import type { ByteSource } from '../src/core/bytes.ts';
 import { defaultLimits } from '../src/core/limits.ts';
 import type { StageOutcome } from '../src/core/outcome.ts';
 import { type Certificate, parsePemCertificates } from '../src/smime/certificate.ts';
 import { decryptMessage, encryptMessage, signMessage, verifyMessage } from '../src/smime/message.ts';
 import { readPrivateKey } from '../src/smime/private-key.ts';
+import { BLOCK_BYTES, fileSource } from './file-source.ts';
 
 const [operation = '', input = '', output = '', keyFile = '', certificateFile = '', caFile = ''] =
   process.argv.slice(2);
@@ -17,7 +17,6 @@ const WANTED: Readonly<Record<string, string>> = {
   sign: 'signed',
   verify: 'verified',
 };
-const BLOCK_BYTES = 1_048_576;
 const options = { limits: { ...defaultLimits, maxMessageBytes: 1_000_000_000 }, at: new Date() };
 const key = readPrivateKey(readFileSync(keyFile));
 const certificate = onlyCertificate(certificateFile);
@@ -49,18 +48,6 @@ function stage(): AsyncGenerator<Uint8Array, StageOutcome> {
 
 async function* watched(stage: AsyncGenerator<Uint8Array, StageOutcome>): AsyncGenerator<Uint8Array, void> {
   outcome = yield* stage;
-}
-
-function fileSource(path: string): ByteSource {
-  return {
-    size: statSync(path).size,
-    open: (range) =>
-      createReadStream(path, {
-        highWaterMark: BLOCK_BYTES,
-        start: range?.start ?? 0,
-        ...(range?.end === undefined ? {} : { end: range.end - 1 }),
-      }),
-  };
 }
 
 function onlyCertificate(path: string): Certificate {

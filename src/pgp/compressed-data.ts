@@ -42,9 +42,9 @@ function inflate(algorithm: number, input: AsyncGenerator<Uint8Array, void>): Ch
     case 0:
       return input;
     case 1:
-      return throughZlib(input, createInflateRaw());
+      return throughZlib(input, createInflateRaw({ chunkSize: 65_536 }));
     case 2:
-      return throughZlib(input, createInflate());
+      return throughZlib(input, createInflate({ chunkSize: 65_536 }));
     case 3:
       return decompressBzip2(readBytes(input));
     default:

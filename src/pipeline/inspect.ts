@@ -12,6 +12,7 @@ import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-sect
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
+import { isAutoSubmitted } from '../tenant/evidence.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -33,7 +34,10 @@ export async function inspect(
     fields: header.fields.map(asFact),
     ...(from ? { from } : {}),
     visible: visibleRecipients(header),
-    isAutomatic: envelope.sender === null || isReport || isAutoSubmitted(header),
+    isAutomatic:
+      envelope.sender === null ||
+      isReport ||
+      isAutoSubmitted(fieldsNamed(header, 'auto-submitted').map(fieldValue)),
     isCalendar: structure.isCalendar,
     encryptionKeys: new Map(),
     signingKeys: { smime: NO_KEYS, pgp: NO_KEYS },
@@ -109,8 +113,4 @@ function visibleRecipients(header: HeaderSection): ReadonlySet<string> {
     fieldsNamed(header, name).flatMap((field) => parseAddressList(fieldValue(field))?.mailboxes ?? []),
   );
   return new Set(mailboxes.slice(0, MAX_VISIBLE).map((mailbox) => mailbox.address.key));
-}
-
-function isAutoSubmitted(header: HeaderSection): boolean {
-  return fieldsNamed(header, 'auto-submitted').some((field) => !/^no\b/i.test(fieldValue(field)));
 }

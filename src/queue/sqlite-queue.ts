@@ -116,7 +116,7 @@ export class SqliteQueue {
       const times = { at, arrivedAt: delivery.firstAt };
       const report = await this.#prepareReport(makeReport(copy.record, reported, fields, times, reports));
       // SECURITY: closing and report are one write: never a closed recipient without its report, never two of them
-      // (test: kill in settle).
+      // (test: kill around every commit and settle).
       const { isFinished } = await this.#orRemoveFiles(report ? [report] : [], () =>
         database.write((sql) => {
           if (report) insertMessage(sql, report, at);

@@ -52,7 +52,8 @@ function stampedValue(field: HeaderField): string {
   return value.replace(/\r\n/g, '').replace(/^[ \t]+|[ \t]+$/g, '');
 }
 
-function isAutoSubmitted(values: readonly string[]): boolean {
+/** Auto-Submitted other than `no` (RFC 3834 §5). */
+export function isAutoSubmitted(values: readonly string[]): boolean {
   return values.some((value) => (/^[a-z-]*/i.exec(value)?.[0] ?? '').toLowerCase() !== 'no');
 }
 
