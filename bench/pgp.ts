@@ -1,6 +1,7 @@
 // PGP/MIME against GnuPG: one large mail encrypted, decrypted, signed and verified, whole processes with their start. Both
 // sides read the same bytes, turn by turn, after one run each that does not count; what is decrypted and verified was
-// written by GnuPG. Compiled code of ours is cached: a gateway strips types and compiles once.
+// written by GnuPG. When we sign we also look whether the mail survives transport and write it; GnuPG writes the signature.
+// Compiled code of ours is cached: a gateway strips types and compiles once.
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

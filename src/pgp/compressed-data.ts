@@ -10,6 +10,8 @@ import { PgpFault } from './fault.ts';
 const FREE_BYTES = 16 * 1024 * 1024;
 const MAX_RATIO = 100;
 const READ_BYTES = 65_536;
+/** The default of zlib is an event for every 16 KiB, which shows in large messages. */
+const INFLATED_BYTES = 32_768;
 
 /**
  * The packets inside. `body` is the content of a compressed data packet and is read to its end. Throws PgpFault
@@ -42,9 +44,9 @@ function inflate(algorithm: number, input: AsyncGenerator<Uint8Array, void>): Ch
     case 0:
       return input;
     case 1:
-      return throughZlib(input, createInflateRaw({ chunkSize: 65_536 }));
+      return throughZlib(input, createInflateRaw({ chunkSize: INFLATED_BYTES }));
     case 2:
-      return throughZlib(input, createInflate({ chunkSize: 65_536 }));
+      return throughZlib(input, createInflate({ chunkSize: INFLATED_BYTES }));
     case 3:
       return decompressBzip2(readBytes(input));
     default:
