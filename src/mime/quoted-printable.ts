@@ -172,7 +172,6 @@ function isPlain(chunk: Uint8Array, at: number): boolean {
   const byte = chunk[at] as number;
   if (byte > EQUALS) return true;
   const next = chunk[at + 1];
-  if (byte === CR) return next !== undefined;
   if (isBlank(byte)) return next !== undefined && next !== CR && !isBlank(next);
   if (byte !== EQUALS) return true;
   return next !== undefined && next !== CR && !isBlank(next) && (DIGITS[next] as number) > 15;

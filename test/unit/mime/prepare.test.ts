@@ -115,6 +115,11 @@ const changes: readonly (readonly [string, string, string])[] = [
     `${mixed}\r\n\r\n--b\r\n${mixed.replace('=b', '=c')}\r\npre\r\n--c\r\n\r\nx\r\n--c--\r\npost\r\n--b--\r\n`,
   ],
   [
+    'a multipart that calls itself a CMS object',
+    'Content-Type: multipart/mixed; boundary=b; name=x.p7m\r\n\r\n--b\r\n\r\n\xe9\r\n--b--\r\n',
+    `Content-Type: multipart/mixed; boundary=b; name=x.p7m\r\n\r\n--b\r\n${QP}\r\n=E9\r\n--b--\r\n`,
+  ],
+  [
     'blanks at the end of delimiters',
     `${mixed}\r\n--b \r\n\r\nx\r\n--b--\t\r\n`,
     `${mixed}\r\n--b\r\n\r\nx\r\n--b--\r\n`,
