@@ -93,13 +93,6 @@ export function fieldValue(field: HeaderField): string {
   return text.replace(/\r\n(?=[ \t])/g, '');
 }
 
-/** The value of a field that must be single. Throws GatewayError `header-malformed` where it is repeated. */
-export function singleValue(section: HeaderSection, name: string): string | undefined {
-  const found = fieldsNamed(section, name);
-  if (found.length > 1) throw malformed(`field ${name} is repeated`);
-  return found[0] && fieldValue(found[0]);
-}
-
 /** Makes a field. Throws GatewayError `header-malformed` for a name or value that would break the section. */
 export function makeField(name: string, value: string): HeaderField {
   const raw = Buffer.from(`${name}: ${value}\r\n`, 'utf8');

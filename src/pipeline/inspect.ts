@@ -62,7 +62,7 @@ export async function withOutboundKeys(facts: Facts, keys: TenantKeys, at: Date)
   return { ...facts, encryptionKeys, signingKeys };
 }
 
-/** Labels choose where to look; for CMS the content type in the bytes decides (F4, F58). */
+/** Labels choose where to look; for CMS the content type in the bytes decides. */
 async function shapeOf(
   message: ByteSource,
   header: HeaderSection,

@@ -37,7 +37,7 @@ export async function pgpSigner(keys: TenantKeys, id: KeyId): Promise<PgpPrivate
   return keys.withPrivateKey(id, (material) => parsePrivateKey(material.reveal().toString()));
 }
 
-/** Every private key that may decrypt for these addresses, old ones included (F67). */
+/** Every private key that may decrypt for these addresses, old ones included. */
 export async function smimeDecryptionKeys(
   keys: TenantKeys,
   owners: readonly Address[],
