@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { collect } from '../src/core/bytes.ts';
 import { initStores } from '../src/gateway.ts';
@@ -206,12 +205,14 @@ async function openSink(): Promise<Sink> {
 }
 
 async function readPort(gateway: ChildProcess): Promise<number> {
-  if (!gateway.stdout) throw new Error('no output of the gateway');
+  const { stdout } = gateway;
+  if (!stdout) throw new Error('no output of the gateway');
   let text = '';
-  for await (const line of createInterface({ input: gateway.stdout })) {
-    text += line;
+  stdout.on('data', (part: Buffer) => (text += part.toString()));
+  while (gateway.exitCode === null) {
     const port = /"port": (\d+)/.exec(text)?.[1];
     if (port !== undefined) return Number(port);
+    await sleep(50);
   }
   throw new Error('the gateway did not start');
 }

@@ -37,9 +37,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     stop.abort();
   });
 }
-// A reader that went away (`postern … | head`) is no error.
+// A reader that went away (`postern … | head`) is no error, and a gateway serves on without one.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? EXIT.success : EXIT.error);
+  if (error.code !== 'EPIPE') process.exit(EXIT.error);
 });
 
 process.exitCode = await main(process.argv.slice(2), {

@@ -78,6 +78,15 @@ test('a running gateway: commands work through it, a second one is refused, SIGT
   assert.deepEqual(await once(gateway, 'exit'), [0, null]);
 });
 
+test('a gateway whose output nobody reads any more serves on', async () => {
+  const gateway = await serve();
+  gateway.stdout.destroy();
+  assert.match((await postern(['queue', 'list', ...on])).stdout, /^The queue is empty/);
+  assert.equal(gateway.exitCode, null);
+  gateway.kill('SIGTERM');
+  assert.deepEqual(await once(gateway, 'exit'), [0, null]);
+});
+
 test('keys remove and apply without a gateway: what the policy declares comes back', async () => {
   const [first] = JSON.parse((await postern(['keys', 'list', '--json', ...on])).stdout) as { id: string }[];
   assert.ok(first);
