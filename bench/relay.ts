@@ -93,7 +93,7 @@ async function throughPostfix(
       smtpd_tls_key_file: tls.key,
     },
   });
-  return timeRelay(lab, sink, each, file, `[127.0.0.1]:${relay.port}`, folder);
+  return await timeRelay(lab, sink, each, file, `[127.0.0.1]:${relay.port}`, folder);
 }
 
 /** Fills the queue of a sending Postfix, lets it go to `nextHop`, and waits for the sink. In seconds. */
