@@ -52,9 +52,13 @@ export async function writeFileWhole(path: string, chunks: Chunks, mode: number)
   });
 }
 
-/** Writes to standard output no faster than it is read. */
+/** Writes to standard output no faster than it is read; a reader that goes away ends it, and is no error. */
 export async function writeStdout({ stdout }: Io, chunks: Chunks): Promise<void> {
-  for await (const chunk of chunks) if (!stdout.write(chunk)) await once(stdout, 'drain');
+  try {
+    for await (const chunk of chunks) if (!stdout.write(chunk)) await once(stdout, 'drain');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  }
 }
 
 /** One address as an option gives it. Throws UsageError. */
