@@ -77,8 +77,7 @@ export async function refusalReport(
     returnLeg,
     ...(envelope.envid === undefined ? {} : { envid: envelope.envid }),
   };
-  const isEncrypted = copies.some((each) => each.isEncrypted);
-  const fields = copy ? await readOriginalFields(copy.body, { isEncrypted, direction: copy.direction }) : [];
+  const fields = copy ? await readOriginalFields(copy.body) : [];
   return makeReport(original, reported, fields, { at, arrivedAt: at }, settings);
 }
 
@@ -133,14 +132,10 @@ export function makeReport(
 
 /**
  * The fields of the original that its report may show: short ASCII ones that tell the sender which message it was.
- * SECURITY: the Subject only of outbound mail that went out in clear; otherwise it is replaced, since it was to be
- * secret, or inbound may come from a decrypted header (test: dsn-subject). A body that cannot be read has no fields.
+ * SECURITY: never the Subject, which may be secret or come from a decrypted header (test: dsn-subject). A body that
+ * cannot be read has no fields.
  */
-export async function readOriginalFields(
-  body: ByteSource,
-  copy: Pick<CopyRecord, 'isEncrypted' | 'direction'>,
-): Promise<readonly HeaderField[]> {
-  const isSubjectShown = copy.direction === 'outbound' && !copy.isEncrypted;
+export async function readOriginalFields(body: ByteSource): Promise<readonly HeaderField[]> {
   try {
     const head = await collect(body.open({ start: 0, end: MAX_HEADER_BYTES }), MAX_HEADER_BYTES);
     const { header } = await readMessage(bytesSource(head).open(), {
@@ -148,9 +143,7 @@ export async function readOriginalFields(
       maxHeaderLines: 5_000,
     });
     const shown = [...SHOWN_FIELDS, 'Subject'].flatMap((name) => fieldsNamed(header, name).slice(0, 1));
-    return shown
-      .map((field) => (isNamed(field, 'Subject') && !isSubjectShown ? HIDDEN_SUBJECT : field))
-      .filter(isShowable);
+    return shown.map((field) => (isNamed(field, 'Subject') ? HIDDEN_SUBJECT : field)).filter(isShowable);
   } catch {
     return [];
   }

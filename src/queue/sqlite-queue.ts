@@ -112,7 +112,7 @@ export class SqliteQueue {
     if (copy) {
       const settlement = decideSettlement(delivery, results, at, this.#parts.retry);
       const reported = reportedOf(settlement.closings);
-      const fields = reported.length > 0 ? await readOriginalFields(copy.body, copy.record) : [];
+      const fields = reported.length > 0 ? await readOriginalFields(copy.body) : [];
       const times = { at, arrivedAt: delivery.firstAt };
       const report = await this.#prepareReport(makeReport(copy.record, reported, fields, times, reports));
       // SECURITY: closing and report are one write: never a closed recipient without its report, never two of them

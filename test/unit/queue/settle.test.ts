@@ -208,12 +208,12 @@ for (const [name, more, reportTo, isTold] of told) {
   });
 }
 
-const subjects: readonly [string, Parameters<typeof finished>[0], string][] = [
-  ['outbound in clear: shown', {}, 'canary-subject'],
-  ['outbound encrypted: replaced', { isEncrypted: true }, '[not shown]'],
-  ['inbound, perhaps decrypted: replaced', { direction: 'inbound', leg: tenantLeg }, '[not shown]'],
+const subjects: readonly [string, Parameters<typeof finished>[0]][] = [
+  ['outbound in clear', {}],
+  ['outbound encrypted', { isEncrypted: true }],
+  ['inbound, perhaps decrypted', { direction: 'inbound', leg: tenantLeg }],
 ];
-for (const [name, more, subject] of subjects) {
+for (const [name, more] of subjects) {
   test(`dsn-subject: ${name}`, async () => {
     const clock = new ManualClock();
     await using folder = await makeFolder();
@@ -224,7 +224,7 @@ for (const [name, more, subject] of subjects) {
     const { original, mail } = await readReport(queue, clock);
     assert.deepEqual(
       original.split('\r\n').filter((line) => line.startsWith('Subject:')),
-      [`Subject: ${subject}`],
+      ['Subject: [not shown]'],
     );
     assert.match(original, /^Message-ID: <m1@contoso\.example>\r$/m);
     assert.doesNotMatch(mail.text ?? '', /hello/);
@@ -254,7 +254,7 @@ test('only short ASCII fields of the original come back, each once, and no body'
   const delivery = oneDue(queue, clock);
   await queue.settle(delivery, resultsOf(delivery, 'failed'), clock.now());
   const { original } = await readReport(queue, clock);
-  assert.equal(original, 'From: a@contoso.example\r\n');
+  assert.equal(original, 'From: a@contoso.example\r\nSubject: [not shown]\r\n');
 });
 
 test('our own reason for a failure stays in the log; only a remote answer is told', async () => {
