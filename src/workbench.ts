@@ -20,7 +20,7 @@ import { memoryTenantKeys } from './keys/memory.ts';
 import type { HeaderSection } from './mime/header-section.ts';
 import { decide } from './pipeline/decide.ts';
 import { inspect, withOutboundKeys } from './pipeline/inspect.ts';
-import { type LoadedPolicy, readPolicy, readPolicySet } from './pipeline/policy-set.ts';
+import { type LoadedPolicy, readPolicy, readPolicySet, tenantOf } from './pipeline/policy-set.ts';
 import { runCopy } from './pipeline/run-copy.ts';
 import type { Policy, Problem } from './policy/schema.ts';
 import { type Holds, openHolds } from './storage/hold.ts';
@@ -179,11 +179,11 @@ export async function explainMessage(task: ExplainTask): Promise<Explanation> {
   const holds = await openWorkHolds(open);
   const { held, header } = await holdMessage(watched(task.input, task), task.name, holds, limits);
   const envelope = envelopeOf(task, header);
-  const registry = openRegistry([loaded.policy.tenant]);
+  const registry = openRegistry([tenantOf(loaded)]);
   const isOwn = (address: Address | null) =>
     address !== null && tenantOfDomain(registry, address.domain) !== undefined;
   const direction = task.direction ?? (isOwn(authorOf(header) ?? envelope.sender) ? 'outbound' : 'inbound');
-  const origin = originOf(direction, registry, loaded.policy, envelope, header);
+  const origin = originOf(direction, registry, loaded, envelope, header);
   const explained = { loaded, direction, envelope, origin };
   const strangers = envelope.recipients.filter(({ address }) => !isOwn(address));
   if (direction === 'inbound' && strangers.length > 0) {
@@ -218,7 +218,7 @@ function envelopeOf(task: ExplainTask, header: HeaderSection): Envelope {
 function originOf(
   direction: 'inbound' | 'outbound',
   registry: TenantRegistry,
-  { tenant }: Policy,
+  { policy: { tenant }, secrets }: LoadedPolicy,
   envelope: Envelope,
   header: HeaderSection,
 ): Origin {
@@ -238,6 +238,7 @@ function originOf(
     organizations: [tenant.domains[0]],
     authAs: ['Internal'],
     entities: ['Hosted'],
+    secrets: secrets.slice(0, 1),
   };
   return prove(registry, { ...gatherEvidence({ ...peer, tls }, envelope, header), ...stamps }, settings);
 }

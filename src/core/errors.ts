@@ -74,7 +74,7 @@ export const errorTable = {
     '5.7.1',
     'Relaying denied: tenant identification missing',
     'warn',
-    'No X-MS-Exchange-CrossTenant-Id on mail to the Internet.',
+    'No X-MS-Exchange-CrossTenant-Id on mail to the Internet that is not a report or notification with the null sender.',
   ),
   'organization-not-authorized': entry(
     550,
@@ -96,6 +96,20 @@ export const errorTable = {
     'Relaying denied: message class is not authorized',
     'warn',
     'AuthAs and FromEntityHeader are missing, repeated, or a pair that this gateway does not relay.',
+  ),
+  'tenant-auth-missing': entry(
+    550,
+    '5.7.1',
+    'Relaying denied: tenant authentication missing',
+    'warn',
+    'X-Postern-Tenant-Auth is missing, repeated or no secret of the tenant. The routing rule in the tenant sets it; `tenant.proof.secrets` of the policy file names the values.',
+  ),
+  'hybrid-not-enabled': entry(
+    550,
+    '5.7.1',
+    'On-premises relay is not enabled for this tenant',
+    'warn',
+    'Mail of an on-premises server that came to the tenant by a connector, and `tenant.proof.hybrid` is `refuse`.',
   ),
   'tenant-suspended': entry(
     550,

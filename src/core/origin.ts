@@ -36,6 +36,8 @@ export interface ProvenOrigin {
   readonly kind: 'proven';
   readonly tenant: TenantId;
   readonly class: MessageClass;
+  /** Conditions in mode `observe` that did not hold: what `require` would have refused. */
+  readonly observed: readonly ProofFailure[];
   readonly [attested]: true;
 }
 
@@ -47,6 +49,10 @@ export interface UnprovenOrigin {
 export type Origin = ProvenOrigin | UnprovenOrigin;
 
 /** Makes the proven origin. For tenant/proof alone. */
-export function attest(tenant: TenantId, messageClass: MessageClass): ProvenOrigin {
-  return { kind: 'proven', tenant, class: messageClass } as ProvenOrigin;
+export function attest(
+  tenant: TenantId,
+  messageClass: MessageClass,
+  observed: readonly ProofFailure[] = [],
+): ProvenOrigin {
+  return { kind: 'proven', tenant, class: messageClass, observed } as ProvenOrigin;
 }

@@ -5,7 +5,7 @@ import { type Config, readConfig } from '../config.ts';
 import { silentLog } from '../core/log.ts';
 import { type Gateway, type GatewayEnvironment, initStores, openGateway } from '../gateway.ts';
 import { type GatewayFiles, writePersonFiles } from './gateway-files.ts';
-import type { HostedTenantName } from './lab-tenants.ts';
+import { HOSTED, type HostedTenantName } from './lab-tenants.ts';
 import type { Person } from './people.ts';
 import { openTemporaryFolder } from './temporary-folder.ts';
 import type { Lab } from './world.ts';
@@ -13,6 +13,8 @@ import type { Lab } from './world.ts';
 export interface LabGatewayOptions {
   readonly own?: readonly Person[];
   readonly partners?: readonly Person[];
+  /** More keys of contoso's proof section, YAML at column 0; its secret is there already. */
+  readonly proof?: string;
   /** The outbound section of contoso's policy, YAML at column 0. */
   readonly outbound?: string;
   /** More sections, YAML at column 0. */
@@ -80,8 +82,11 @@ export async function writeLabGateway(
     await keySection(folder, 'partners', options.partners ?? []),
   ].join('\n');
   await mkdir(join(folder, 'policies'), { recursive: true });
-  const contoso = { keys, outbound: options.outbound ?? OUTBOUND, more: options.more ?? '' };
-  const fabrikam = { keys: '', outbound: OUTBOUND, more: '' };
+  for (const name of HOSTED)
+    await writeFile(join(folder, `keys/${name}.secret`), lab.secrets[name], { mode: 0o600 });
+  const { outbound = OUTBOUND, more = '', proof = '' } = options;
+  const contoso = { keys, outbound, more, proof };
+  const fabrikam = { keys: '', outbound: OUTBOUND, more: '', proof: '' };
   await writeFile(join(folder, 'policies/contoso.yaml'), policyText(lab, folder, files, 'contoso', contoso));
   await writeFile(
     join(folder, 'policies/fabrikam.yaml'),
@@ -118,7 +123,12 @@ function policyText(
   folder: string,
   files: GatewayFiles,
   name: HostedTenantName,
-  sections: { readonly keys: string; readonly outbound: string; readonly more: string },
+  sections: {
+    readonly keys: string;
+    readonly outbound: string;
+    readonly more: string;
+    readonly proof: string;
+  },
 ): string {
   const tenant = lab.tenants[name];
   const at = (path: string) => fromPolicies(folder, path);
@@ -127,6 +137,9 @@ tenant:
   id: ${tenant.id}
   name: ${name}
   domains: [${tenant.acceptedDomains.map((domain) => domain.name).join(', ')}]
+  proof:
+    secrets: ['file:../keys/${name}.secret']
+${sections.proof.replace(/^(?=.)/gm, '    ')}
   leg:
     host: ${lab.exchangeHostOf(name)}
     port: ${lab.mxPort}

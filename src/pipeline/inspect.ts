@@ -12,7 +12,7 @@ import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-sect
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
-import { isAutoSubmitted } from '../tenant/evidence.ts';
+import { isAutoSubmitted, TENANT_SECRET_FIELD } from '../tenant/evidence.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -31,7 +31,8 @@ export async function inspect(
     envelope,
     size: message.size,
     shape,
-    fields: header.fields.map(asFact),
+    // SECURITY: a condition on it would put the secret into traces.
+    fields: header.fields.filter(({ name }) => !isSecretField(name)).map(asFact),
     ...(from ? { from } : {}),
     visible: visibleRecipients(header),
     isAutomatic:
@@ -95,6 +96,10 @@ async function shapeOf(
     default:
       return as({ kind: 'plain' });
   }
+}
+
+function isSecretField(name: string): boolean {
+  return name.toLowerCase() === TENANT_SECRET_FIELD.toLowerCase();
 }
 
 function asFact(field: HeaderSection['fields'][number]): FactField {

@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { TenantId } from '../core/origin.ts';
+import type { Secret } from '../core/secret.ts';
 import { type KeyFile, readKeyFile, readPassword } from '../keys/key-files.ts';
 import type { DeclaredKey } from '../keys/plan.ts';
 import { readDeclaredKeys, readTrustAnchors } from '../keys/sources.ts';
@@ -12,7 +13,8 @@ import { parsePolicy, policyVersion, type Problem } from '../policy/parse.ts';
 import type { Policy } from '../policy/schema.ts';
 import { type Certificate, parsePemCertificates } from '../smime/certificate.ts';
 import { isKeyOf, readPrivateKey } from '../smime/private-key.ts';
-import { openRegistry, type TenantRegistry } from '../tenant/registry.ts';
+import { openRegistry, type Tenant, type TenantRegistry } from '../tenant/registry.ts';
+import { readTenantSecrets, sharedSecrets } from './tenant-secrets.ts';
 
 /** What the tenant leg shows and trusts, as PEM. */
 export interface LegMaterial {
@@ -30,6 +32,8 @@ export interface LoadedPolicy {
   readonly version: string;
   readonly anchors: readonly Certificate[];
   readonly leg: LegMaterial;
+  /** Values of X-Postern-Tenant-Auth that prove the tenant. */
+  readonly secrets: readonly Secret[];
   readonly keys: readonly DeclaredKey[];
   /** Keys that expired, files that others can read: the policy works all the same. */
   readonly warnings: readonly Problem[];
@@ -50,6 +54,7 @@ export async function readPolicySet(folder: string, at: Date): Promise<PolicySet
   const results = await Promise.all(files.map((name) => readPolicy(join(folder, name), at)));
   const problems = results.flatMap((result) => ('problems' in result ? result.problems : []));
   const all = results.flatMap((result) => ('loaded' in result ? [result.loaded] : []));
+  problems.push(...sharedSecrets(all));
   const registry = problems.length === 0 ? registryOf(all) : undefined;
   if (registry && 'problem' in registry) problems.push(registry.problem);
   if (isNonEmpty(problems)) return { problems };
@@ -79,7 +84,8 @@ export async function readPolicy(
   });
   const anchors = await readTrustAnchors(policy.trust.anchors, folder);
   const leg = await readLeg(policy, folder);
-  const all = [...problems, ...anchors.problems, ...leg.problems].toSorted(byPlace);
+  const { secrets, ...unread } = await readTenantSecrets(policy.tenant.proof.secrets, folder);
+  const all = [...problems, ...anchors.problems, ...leg.problems, ...unread.problems].toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
   if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
   return {
@@ -89,10 +95,16 @@ export async function readPolicy(
       version: policyVersion(text),
       anchors: anchors.anchors,
       leg: leg.material,
+      secrets,
       keys: declared,
       warnings: [...warnings, ...leg.warnings],
     },
   };
+}
+
+/** The tenant as the proof knows it. */
+export function tenantOf({ policy: { tenant }, secrets }: Pick<LoadedPolicy, 'policy' | 'secrets'>): Tenant {
+  return { ...tenant, proof: { ...tenant.proof, secrets } };
 }
 
 /** Problems as an operator reads them: one line each. */
@@ -162,7 +174,7 @@ function registryOf(
   all: readonly LoadedPolicy[],
 ): { readonly registry: TenantRegistry } | { readonly problem: Problem } {
   try {
-    return { registry: openRegistry(all.map(({ policy }) => policy.tenant)) };
+    return { registry: openRegistry(all.map(tenantOf)) };
   } catch (error) {
     return { problem: problemAt(all.at(-1)?.file ?? '', (error as Error).message) };
   }

@@ -170,7 +170,11 @@ function logDecision(log: Log, origin: Origin, size: number, plans: readonly Ten
     bytes: size,
     origin: origin.kind,
     ...(origin.kind === 'proven'
-      ? { tenant: origin.tenant, class: origin.class }
+      ? {
+          tenant: origin.tenant,
+          class: origin.class,
+          observed: origin.observed.map((failure) => `${failure.condition} ${failure.reason}`),
+        }
       : { unproven: origin.reasons.map((failure) => failure.condition) }),
     rules: plans.flatMap(({ plan }) => [...plan.copies, ...plan.refusals].map((part) => part.rule)),
   });

@@ -31,11 +31,13 @@ const domain = text((value) =>
     : undefined,
 );
 // SECURITY: the message never repeats the value: it may be the password itself (test: password-not-echoed).
-const passwordReference = text((value) =>
-  /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/.test(value)
-    ? undefined
-    : 'a password is never written into the policy; write env:NAME or file:path',
-).describe('Where the password is read from: env:NAME or file:path');
+const referenceTo = (what: string) =>
+  text((value) =>
+    /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/.test(value)
+      ? undefined
+      : `a ${what} is never written into the policy; write env:NAME or file:path`,
+  ).describe(`Where the ${what} is read from: env:NAME or file:path`);
+const passwordReference = referenceTo('password');
 const addressOrDomain = text((value) =>
   (value.includes('@') ? parseAddress(value) : parseDomain(value)) === undefined
     ? 'is neither one address nor one domain; write user@contoso.example or contoso.example'
@@ -59,6 +61,32 @@ const leg = z
   })
   .describe('How mail is delivered to the tenant');
 
+const proof = z
+  .strictObject({
+    secrets: z
+      .array(referenceTo('secret'))
+      .max(2)
+      .default([])
+      .describe('Values of X-Postern-Tenant-Auth: the current and, while the rule changes, the previous one'),
+    secret: z
+      .enum(['off', 'observe', 'require'])
+      .default('off')
+      .describe('Whether mail of users needs the secret'),
+    hybrid: z
+      .enum(['refuse', 'relay'])
+      .default('refuse')
+      .describe('Mail of on-premises servers that a connector took into the tenant'),
+  })
+  .superRefine((value, context) => {
+    const isChecked = value.secret === 'observe' || value.secret === 'require';
+    if (isChecked && Array.isArray(value.secrets) && value.secrets.length === 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['secret'],
+        message: `secret: ${value.secret} needs a secret; name it in secrets, as env:NAME or file:path`,
+      });
+  }, whole);
+
 const tenant = z.strictObject({
   id: text((value) =>
     parseTenantId(value) === undefined
@@ -69,6 +97,9 @@ const tenant = z.strictObject({
   domains: z.array(domain).min(1).describe('All accepted domains, the initial one included'),
   match_subdomains: z.boolean().default(false),
   enabled: z.boolean().default(true),
+  proof: proof
+    .prefault({})
+    .describe('What the proof of origin asks for beyond the stamps of Exchange Online'),
   leg,
 });
 

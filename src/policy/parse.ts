@@ -59,6 +59,14 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       domains: tenant.domains.map(canonicalDomain) as unknown as NonEmpty<string>,
       matchSubDomains: tenant.match_subdomains,
       isEnabled: tenant.enabled,
+      proof: {
+        secretMode: tenant.proof.secret,
+        secrets: tenant.proof.secrets.map((path, index) => ({
+          path,
+          position: source.positionOf(['tenant', 'proof', 'secrets', index]),
+        })),
+        isHybridRelayed: tenant.proof.hybrid === 'relay',
+      },
       leg: {
         host: canonicalDomain(tenant.leg.host),
         port: tenant.leg.port,

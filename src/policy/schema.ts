@@ -26,7 +26,7 @@ export interface Policy {
   readonly inbound: InboundPolicy;
 }
 
-/** Structurally a `Tenant` of tenant/registry, with the leg that leads to it. */
+/** A `Tenant` of tenant/registry but for its secrets, with the leg that leads to it. */
 export interface PolicyTenant {
   readonly id: TenantId;
   readonly name: string;
@@ -34,7 +34,16 @@ export interface PolicyTenant {
   readonly domains: NonEmpty<string>;
   readonly matchSubDomains: boolean;
   readonly isEnabled: boolean;
+  readonly proof: PolicyProof;
   readonly leg: TenantLeg;
+}
+
+/** What the proof of origin asks of this tenant's mail. Secrets are references, `env:NAME` or `file:path`. */
+export interface PolicyProof {
+  readonly secretMode: 'off' | 'observe' | 'require';
+  /** The current and the previous one. */
+  readonly secrets: readonly FileEntry[];
+  readonly isHybridRelayed: boolean;
 }
 
 /** Where mail for the tenant goes, and which client certificate it shows. File names as written, not resolved. */

@@ -3,8 +3,12 @@
 import type { Address } from '../core/address.ts';
 import type { Envelope } from '../core/envelope.ts';
 import type { Peer } from '../core/peer.ts';
+import { Secret } from '../core/secret.ts';
 import { parseContentType } from '../mime/content-type.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
+
+/** The tenant's routing rule sets it; it is stripped from every message. */
+export const TENANT_SECRET_FIELD = 'X-Postern-Tenant-Auth';
 
 export interface Evidence {
   readonly peer: Peer;
@@ -17,6 +21,10 @@ export interface Evidence {
   /** Values of X-MS-Exchange-CrossTenant-AuthAs and -FromEntityHeader. */
   readonly authAs: readonly string[];
   readonly entities: readonly string[];
+  /** Values of X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp. */
+  readonly attributions: readonly string[];
+  /** Values of X-Postern-Tenant-Auth. SECURITY: as secrets, so that no log or error shows what was tried. */
+  readonly secrets: readonly Secret[];
   /** Values of From and Sender. Resent-From is not gathered: it proves nothing. */
   readonly from: readonly string[];
   readonly senderFields: readonly string[];
@@ -37,6 +45,8 @@ export function gatherEvidence(peer: Peer, envelope: Envelope, header: HeaderSec
     organizations: written('X-OriginatorOrg'),
     authAs: written('X-MS-Exchange-CrossTenant-AuthAs'),
     entities: written('X-MS-Exchange-CrossTenant-FromEntityHeader'),
+    attributions: written('X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp'),
+    secrets: written(TENANT_SECRET_FIELD).map((value) => new Secret(value)),
     from: written('From'),
     senderFields: written('Sender'),
     isAutomatic: isAutoSubmitted(written('Auto-Submitted')) || isReport(written('Content-Type')),

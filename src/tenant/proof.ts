@@ -1,12 +1,12 @@
-// The proof that a message originates from a hosted tenant: conditions C1, C2, C4 to C7, C10 and C11, each a function
-// of its own. Pure and total. The only place that makes a ProvenOrigin.
+// The proof that a message originates from a hosted tenant: conditions C1, C2, C4 to C7 and C9 to C11, each a function
+// of its own, and which of them each path needs. Pure and total. The only place that makes a ProvenOrigin.
 import type { ErrorCode } from '../core/errors.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import { attest, type MessageClass, type Origin, parseTenantId, type ProofFailure } from '../core/origin.ts';
 import type { Peer } from '../core/peer.ts';
 import { parseAddressList } from '../mime/address-list.ts';
 import type { Evidence } from './evidence.ts';
-import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
+import { type ProofMode, type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -23,6 +23,7 @@ export interface ProofSettings {
  */
 export function prove(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
   const identity = identify(tenants, evidence);
+  const secret = 'failure' in identity ? undefined : checkSecret(identity, evidence);
   const failures = [
     canRelay(evidence.peer, settings),
     checkHops(evidence, settings),
@@ -30,15 +31,32 @@ export function prove(tenants: TenantRegistry, evidence: Evidence, settings: Pro
       ? [identity.failure]
       : [
           checkOrganization(tenants, identity.tenant, evidence),
-          checkClass(evidence),
-          checkSender(tenants, identity.tenant, evidence),
+          ...pathChecks[identity.path](tenants, identity.tenant, evidence),
+          secret?.mode === 'require' ? secret.failure : undefined,
           checkEnabled(identity.tenant),
         ]),
   ].filter((failure) => failure !== undefined);
   if (isNonEmpty(failures)) return { kind: 'unproven', reasons: failures };
   if ('failure' in identity) return { kind: 'unproven', reasons: [identity.failure] };
-  return attest(identity.tenant.id, classOf(evidence));
+  const observed = secret?.mode === 'observe' ? [secret.failure] : [];
+  return attest(identity.tenant.id, classOf(identity.path, evidence), observed);
 }
+
+/** How the message came to be in the tenant, by what Exchange wrote on it. */
+type Path = 'normal' | 'system' | 'hybrid';
+type Check = (tenants: TenantRegistry, tenant: Tenant, evidence: Evidence) => ProofFailure | undefined;
+
+const pathChecks: Readonly<
+  Record<Path, (...given: Parameters<Check>) => readonly (ProofFailure | undefined)[]>
+> = {
+  normal: (tenants, tenant, evidence) => [checkClass(evidence), checkSender(tenants, tenant, evidence)],
+  system: (tenants, tenant, evidence) => [checkSystemClass(evidence), checkSender(tenants, tenant, evidence)],
+  hybrid: (tenants, tenant, evidence) => [
+    checkSender(tenants, tenant, evidence),
+    checkAttribution(tenant, evidence),
+    checkHybrid(tenant),
+  ],
+};
 
 /** C1 and C2, all that is known at RCPT: whether this client may name a recipient that is not local. */
 export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | undefined {
@@ -61,12 +79,16 @@ export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | un
     : failure('C2', 'client-not-verified', 'client certificate has none of the accepted names');
 }
 
-type Identity = { readonly tenant: Tenant } | { readonly failure: ProofFailure };
+interface Identified {
+  readonly tenant: Tenant;
+  readonly path: Path;
+}
+type Identity = Identified | { readonly failure: ProofFailure };
 
-/** C4: exactly one tenant id, plain, registered here. */
-function identify(tenants: TenantRegistry, { tenantIds }: Evidence): Identity {
-  const [id, ...others] = tenantIds;
-  if (id === undefined) return { failure: failure('C4', 'tenant-missing', 'no CrossTenant-Id') };
+/** C4: exactly one tenant id, plain, registered here. Only what Exchange generates itself may come without. */
+function identify(tenants: TenantRegistry, evidence: Evidence): Identity {
+  const [id, ...others] = evidence.tenantIds;
+  if (id === undefined) return identifySystem(tenants, evidence);
   if (others.length > 0)
     return { failure: failure('C4', 'tenant-conflicting', 'CrossTenant-Id is repeated') };
   if (!GUID.test(id))
@@ -74,8 +96,27 @@ function identify(tenants: TenantRegistry, { tenantIds }: Evidence): Identity {
   const parsed = parseTenantId(id);
   const tenant = parsed && tenants.byId.get(parsed);
   return tenant
-    ? { tenant }
+    ? { tenant, path: isHybrid(evidence) ? 'hybrid' : 'normal' }
     : { failure: failure('C4', 'organization-not-authorized', 'tenant is not registered here') };
+}
+
+/**
+ * Exchange stamps no id on its reports and notifications; the organisation names the tenant then. SECURITY: a stranger
+ * can write all of it, so this path never goes without the secret (test: T25).
+ */
+function identifySystem(tenants: TenantRegistry, evidence: Evidence): Identity {
+  if (!isSystemMail(evidence)) return { failure: failure('C4', 'tenant-missing', 'no CrossTenant-Id') };
+  const [organization] = evidence.organizations;
+  const tenant = organization === undefined ? undefined : tenantOfDomain(tenants, organization);
+  return tenant
+    ? { tenant, path: 'system' }
+    : {
+        failure: failure(
+          'C5',
+          'organization-not-authorized',
+          'no CrossTenant-Id, and X-OriginatorOrg names no tenant',
+        ),
+      };
 }
 
 /** C5: exactly one organisation, a domain of the same tenant. */
@@ -95,9 +136,48 @@ function checkOrganization(
 function checkClass({ authAs, entities }: Evidence): ProofFailure | undefined {
   if (authAs.length !== 1 || entities.length !== 1)
     return failure('C7', 'class-not-authorized', 'AuthAs or FromEntityHeader is missing or repeated');
-  return authAs[0] === 'Internal' && entities[0] === 'Hosted'
+  return isOnly(authAs, 'Internal') && isOnly(entities, 'Hosted')
     ? undefined
     : failure('C7', 'class-not-authorized', 'AuthAs and FromEntityHeader are not Internal and Hosted');
+}
+
+/** C7 of mail without an id: the pair may be missing, in old reports, but it does not say otherwise. */
+function checkSystemClass({ authAs, entities }: Evidence): ProofFailure | undefined {
+  return (authAs.length === 0 || isOnly(authAs, 'Internal')) &&
+    (entities.length === 0 || isOnly(entities, 'Hosted'))
+    ? undefined
+    : failure('C7', 'class-not-authorized', 'AuthAs or FromEntityHeader is not Internal or Hosted');
+}
+
+/** C7 of on-premises mail: Exchange says that a connector of this tenant took it in. */
+function checkAttribution(tenant: Tenant, { attributions }: Evidence): ProofFailure | undefined {
+  const [attribution = '', ...others] = attributions;
+  const id = /^TenantId=([^;]*);/i.exec(attribution)?.[1] ?? '';
+  return others.length === 0 && parseTenantId(id) === tenant.id
+    ? undefined
+    : failure('C7', 'class-not-authorized', 'on-premises mail without the attribution to the tenant');
+}
+
+function checkHybrid({ proof }: Tenant): ProofFailure | undefined {
+  return proof.isHybridRelayed
+    ? undefined
+    : failure('C7', 'hybrid-not-enabled', 'on-premises mail is not relayed for this tenant');
+}
+
+/** C9: exactly one secret, one of the tenant's. Every known one is compared, whichever matches. */
+function checkSecret(
+  { tenant: { proof }, path }: Identified,
+  { secrets }: Evidence,
+): { readonly mode: ProofMode; readonly failure: ProofFailure } | undefined {
+  const [given, ...others] = secrets;
+  const isKnown = given !== undefined && proof.secrets.map((known) => known.equals(given)).includes(true);
+  if (isKnown && others.length === 0) return undefined;
+  const state =
+    given === undefined ? 'missing' : others.length > 0 ? 'repeated' : 'not the secret of the tenant';
+  return {
+    mode: path === 'system' ? 'require' : proof.secretMode,
+    failure: failure('C9', 'tenant-auth-missing', `X-Postern-Tenant-Auth is ${state}`),
+  };
 }
 
 /** C6: whoever the message names as its sender is in a domain of the tenant. */
@@ -137,11 +217,24 @@ function checkEnabled({ isEnabled }: Tenant): ProofFailure | undefined {
   return isEnabled ? undefined : failure('C11', 'tenant-suspended', 'tenant is disabled');
 }
 
+function classOf(path: Path, evidence: Evidence): MessageClass {
+  if (path === 'hybrid') return 'hybrid';
+  return isSystemMail(evidence) ? 'system' : 'user';
+}
+
 /** Out-of-office replies, receipts and reports have the null sender; what they carry is not a user's message. */
-function classOf({ sender, isAutomatic }: Evidence): MessageClass {
-  return sender === null && isAutomatic ? 'system' : 'user';
+function isSystemMail({ sender, isAutomatic }: Evidence): boolean {
+  return sender === null && isAutomatic;
+}
+
+function isHybrid({ authAs, entities }: Evidence): boolean {
+  return isOnly(authAs, 'Anonymous') && isOnly(entities, 'HybridOnPrem');
 }
 
 function failure(condition: ProofFailure['condition'], error: ErrorCode, reason: string): ProofFailure {
   return { condition, reason, error };
+}
+
+function isOnly(values: readonly string[], wanted: string): boolean {
+  return values.length === 1 && values[0] === wanted;
 }

@@ -3,6 +3,20 @@
 import { parseDomain } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { TenantId } from '../core/origin.ts';
+import type { Secret } from '../core/secret.ts';
+
+/** `off`: not looked at. `observe`: what does not hold is reported and changes nothing. `require`: it has to hold. */
+export type ProofMode = 'off' | 'observe' | 'require';
+
+/** What the tenant's proof asks for beyond the stamps of Exchange. */
+export interface TenantProof {
+  /** C9 for users' and on-premises mail. Reports and notifications without an id need a secret in any mode. */
+  readonly secretMode: ProofMode;
+  /** Values of X-Postern-Tenant-Auth that count: the current and, while the rule changes, the previous one. */
+  readonly secrets: readonly Secret[];
+  /** Whether mail of the tenant's on-premises servers is relayed. */
+  readonly isHybridRelayed: boolean;
+}
 
 export interface Tenant {
   readonly id: TenantId;
@@ -12,6 +26,7 @@ export interface Tenant {
   /** Whether sub-domains of the accepted domains count (MatchSubDomains of Exchange). */
   readonly matchSubDomains: boolean;
   readonly isEnabled: boolean;
+  readonly proof: TenantProof;
 }
 
 export interface TenantRegistry {

@@ -3,14 +3,37 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Peer } from '../../src/core/peer.ts';
+import { Secret } from '../../src/core/secret.ts';
 import type { Evidence } from '../../src/tenant/evidence.ts';
 import { canRelay, prove } from '../../src/tenant/proof.ts';
-import { openRegistry } from '../../src/tenant/registry.ts';
+import { openRegistry, type ProofMode, type TenantProof } from '../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from '../support/policy.ts';
 
+const SECRET_A = 'secret-of-tenant-A-01';
+const SECRET_B = 'secret-of-tenant-B-01';
+const proofOf = (secretMode: ProofMode, secret: string, isHybridRelayed: boolean): TenantProof => ({
+  secretMode,
+  secrets: [new Secret(secret)],
+  isHybridRelayed,
+});
+
 const registry = openRegistry([
-  { id: TENANT_A, name: 'A', domains: ['contoso.example'], matchSubDomains: false, isEnabled: true },
-  { id: TENANT_B, name: 'B', domains: ['fabrikam.example'], matchSubDomains: true, isEnabled: true },
+  {
+    id: TENANT_A,
+    name: 'A',
+    domains: ['contoso.example'],
+    matchSubDomains: false,
+    isEnabled: true,
+    proof: proofOf('off', SECRET_A, true),
+  },
+  {
+    id: TENANT_B,
+    name: 'B',
+    domains: ['fabrikam.example'],
+    matchSubDomains: true,
+    isEnabled: true,
+    proof: proofOf('require', SECRET_B, false),
+  },
 ]);
 const settings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
 
@@ -39,7 +62,7 @@ const some = (good: string, ...bad: string[]) =>
     { weight: 1, arbitrary: fc.array(fc.string({ unit: 'binary' }), { maxLength: 2 }) },
   );
 
-const evidence: fc.Arbitrary<Evidence> = fc.record({
+const anyEvidence: fc.Arbitrary<Evidence> = fc.record({
   peer: fc.constantFrom<Peer>(
     goodPeer,
     goodPeer,
@@ -68,31 +91,54 @@ const evidence: fc.Arbitrary<Evidence> = fc.record({
     { weight: 4, arbitrary: fc.constant([]) },
     { weight: 1, arbitrary: some('a@contoso.example', 'a@evil.example') },
   ),
+  attributions: some(`TenantId=${TENANT_A};`, `TenantId=${TENANT_B};`),
+  secrets: some(SECRET_A, SECRET_B).map((values) => values.map((value) => new Secret(value))),
   isAutomatic: fc.boolean(),
   receivedCount: fc.oneof(fc.constant(3), fc.nat(60)),
 });
 
+/** One in five is stamped as on-premises mail, which chance alone would hardly make. */
+const evidence = fc
+  .tuple(anyEvidence, fc.nat(4))
+  .map(([any, dice]) => (dice === 0 ? { ...any, authAs: ['Anonymous'], entities: ['HybridOnPrem'] } : any));
+
 test('whatever is proven has one id, one organisation and one author of the same tenant', () => {
   let proven = 0;
+  const seen = new Set<string>();
   fc.assert(
     fc.property(evidence, (evidence) => {
       const origin = prove(registry, evidence, settings);
       if (origin.kind === 'unproven') return assert.ok(origin.reasons.length > 0);
       proven += 1;
-      assert.deepEqual(evidence.tenantIds, [origin.tenant]);
+      const isA = origin.tenant === TENANT_A;
+      const isSystemPath = evidence.tenantIds.length === 0;
+      assert.deepEqual(evidence.tenantIds, isSystemPath ? [] : [origin.tenant]);
+      if (isSystemPath || !isA)
+        assert.deepEqual(
+          evidence.secrets.map((secret) => secret.reveal().toString()),
+          [isA ? SECRET_A : SECRET_B],
+        );
       const domain = origin.tenant === TENANT_A ? 'contoso.example' : 'fabrikam.example';
       assert.deepEqual(evidence.organizations, [domain]);
       assert.equal(evidence.from.length, 1);
       assert.ok(evidence.from[0]?.endsWith(`@${domain}`));
       assert.ok(evidence.sender === null || evidence.sender.domain === domain);
-      assert.deepEqual([...evidence.authAs, ...evidence.entities], ['Internal', 'Hosted']);
+      const pair = [...evidence.authAs, ...evidence.entities].join();
+      if (origin.class === 'hybrid') {
+        assert.deepEqual([pair, isA], ['Anonymous,HybridOnPrem', true]);
+        assert.deepEqual(evidence.attributions, [`TenantId=${TENANT_A};`]);
+      } else if (isSystemPath) assert.ok(['Internal,Hosted', 'Internal', 'Hosted', ''].includes(pair));
+      else assert.equal(pair, 'Internal,Hosted');
+      seen.add(isSystemPath ? 'system path' : origin.class);
       assert.equal(evidence.peer, goodPeer);
       assert.ok(evidence.receivedCount < 25);
-      assert.equal(origin.class, evidence.sender === null && evidence.isAutomatic ? 'system' : 'user');
+      if (origin.class !== 'hybrid')
+        assert.equal(origin.class, evidence.sender === null && evidence.isAutomatic ? 'system' : 'user');
     }),
-    { numRuns: 3_000 },
+    { numRuns: 6_000 },
   );
   assert.ok(proven > 20, `only ${proven} proven: the property says nothing`);
+  assert.deepEqual([...seen].toSorted(), ['hybrid', 'system', 'system path', 'user']);
 });
 
 test('a client that may not relay at RCPT is never proven after DATA', () => {

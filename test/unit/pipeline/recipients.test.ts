@@ -6,10 +6,25 @@ import type { PolicySet } from '../../../src/pipeline/policy-set.ts';
 import { answerRecipient } from '../../../src/pipeline/recipients.ts';
 import { openRegistry } from '../../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from '../../support/policy.ts';
+import { stampsAlone } from '../../support/proof.ts';
 
 const registry = openRegistry([
-  { id: TENANT_A, name: 'A', domains: ['contoso.example'], matchSubDomains: false, isEnabled: true },
-  { id: TENANT_B, name: 'B', domains: ['suspended.example'], matchSubDomains: false, isEnabled: false },
+  {
+    id: TENANT_A,
+    name: 'A',
+    domains: ['contoso.example'],
+    matchSubDomains: false,
+    isEnabled: true,
+    proof: stampsAlone,
+  },
+  {
+    id: TENANT_B,
+    name: 'B',
+    domains: ['suspended.example'],
+    matchSubDomains: false,
+    isEnabled: false,
+    proof: stampsAlone,
+  },
 ]);
 const policies: PolicySet = { registry, all: [], of: () => undefined };
 const proof = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };

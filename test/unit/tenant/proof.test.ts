@@ -1,122 +1,34 @@
 // The proof of tenant, as a table over whole header sections: what EXO sends, and what somebody else makes up.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytesSource } from '../../../src/core/bytes.ts';
-import type { Envelope } from '../../../src/core/envelope.ts';
-import { defaultLimits } from '../../../src/core/limits.ts';
-import type { Origin } from '../../../src/core/origin.ts';
-import type { Peer, PeerCertificate } from '../../../src/core/peer.ts';
-import { readMessage } from '../../../src/mime/header-section.ts';
-import { gatherEvidence } from '../../../src/tenant/evidence.ts';
-import { canRelay, type ProofSettings, prove } from '../../../src/tenant/proof.ts';
 import { openRegistry } from '../../../src/tenant/registry.ts';
-import { address, TENANT_A, TENANT_B } from '../../support/policy.ts';
+import { canRelay } from '../../../src/tenant/proof.ts';
+import { TENANT_A, TENANT_B } from '../../support/policy.ts';
+import {
+  authAs,
+  type Case,
+  CONSUMER,
+  entity,
+  exoCertificate,
+  id,
+  message,
+  org,
+  peerWith,
+  settings,
+  TENANT_E,
+  tenantA,
+  tenantB,
+  verdict,
+  withFrom,
+  withId,
+  withoutCertificate,
+  withoutTls,
+} from '../../support/proof.ts';
 
-const TENANT_E = 'eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee';
-const CONSUMER = '84df9e7f-e9f6-40af-b435-aaaaaaaaaaaa';
-
-const tenantA = {
-  id: TENANT_A,
-  name: 'Contoso',
-  domains: ['contoso.example', 'contoso.onmicrosoft.example', 'bücher.example'],
-  matchSubDomains: false,
-  isEnabled: true,
-};
-const tenantB = {
-  id: TENANT_B,
-  name: 'Fabrikam',
-  domains: ['fabrikam.example'],
-  matchSubDomains: false,
-  isEnabled: true,
-};
-const registry = openRegistry([tenantA, tenantB]);
-const settings: ProofSettings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
-
-const exoCertificate: PeerCertificate = {
-  isVerified: true,
-  dnsNames: ['mail.protection.outlook.com'],
-  commonName: 'mail.protection.outlook.com',
-  fingerprint256: 'AA',
-  validFrom: new Date('2026-01-01'),
-  validTo: new Date('2027-01-01'),
-};
-
-function peerWith(certificate: PeerCertificate | undefined = exoCertificate): Peer {
-  return {
-    address: '40.92.0.1',
-    port: 25,
-    helo: 'am0pr00mb0000.outbound.protection.outlook.com',
-    tls: { protocol: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384', ...(certificate && { certificate }) },
-  };
-}
-
-const withoutTls: Peer = { address: '40.92.0.1', port: 25, helo: 'x.outbound.protection.outlook.com' };
-const withoutCertificate: Peer = {
-  address: '40.92.0.1',
-  port: 25,
-  helo: 'x.outbound.protection.outlook.com',
-  tls: { protocol: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384' },
-};
-
-/** The fields that EXO stamps on mail of a hosted mailbox of A, changed by the case. */
-const userFields: Readonly<Record<string, string>> = {
-  Received: 'from AM0PR00MB0000.eurprd00.prod.outlook.com by AM0PR00MB0000; Fri, 10 Jul 2026 08:15:30 +0000',
-  From: 'User <user@contoso.example>',
-  To: '<user@remote.example>',
-  'X-OriginatorOrg': 'contoso.example',
-  'X-MS-Exchange-CrossTenant-AuthAs': 'Internal',
-  'X-MS-Exchange-CrossTenant-FromEntityHeader': 'Hosted',
-  'X-MS-Exchange-CrossTenant-Id': TENANT_A,
-};
-
-type Changes = Readonly<Record<string, string | readonly string[] | undefined>>;
-
-function message(changes: Changes = {}, more = '', body = 'text\r\n'): string {
-  const fields = Object.entries({ ...userFields, ...changes }).flatMap(([name, value]) =>
-    (typeof value === 'string' ? [value] : (value ?? [])).map((each) => `${name}: ${each}\r\n`),
-  );
-  return `${fields.join('')}${more}\r\n${body}`;
-}
-
-interface Case {
-  readonly name: string;
-  readonly text?: string;
-  readonly peer?: Peer;
-  /** MAIL FROM; null is the null sender. */
-  readonly sender?: string | null;
-  readonly tenants?: typeof registry;
-  /** `class` of A, or `condition error` of the first failure. */
-  readonly expect: string;
-}
-
-async function verdict({
-  text = message(),
-  peer = peerWith(),
-  sender,
-  tenants = registry,
-}: Case): Promise<Origin> {
-  const { header } = await readMessage(bytesSource(Buffer.from(text)).open(), defaultLimits);
-  const envelope: Envelope = {
-    id: 'test',
-    sender: sender === null ? null : address(sender ?? 'user@contoso.example'),
-    recipients: [{ address: address('user@remote.example') }],
-    smtpUtf8: true,
-    body: '8BITMIME',
-  };
-  return prove(tenants, gatherEvidence(peer, envelope, header), settings);
-}
-
-const id = 'X-MS-Exchange-CrossTenant-Id';
-const org = 'X-OriginatorOrg';
-const authAs = 'X-MS-Exchange-CrossTenant-AuthAs';
-const entity = 'X-MS-Exchange-CrossTenant-FromEntityHeader';
 const organization = 'C5 organization-not-authorized';
 const sender = 'C6 sender-not-authorized';
 const badClass = 'C7 class-not-authorized';
 const conflicting = 'C4 tenant-conflicting';
-
-const withId = (value: string | readonly string[]) => message({ [id]: value });
-const withFrom = (value: string | readonly string[]) => message({ From: value });
 
 const cases: readonly Case[] = [
   { name: 'T1 mail of a user of A', expect: 'user' },
@@ -210,7 +122,7 @@ const cases: readonly Case[] = [
       'Content-Type': 'multipart/report; report-type=delivery-status; boundary=b',
     }),
     sender: null,
-    expect: 'C4 tenant-missing',
+    expect: 'C9 tenant-auth-missing',
   },
   {
     name: 'T27 out-of-office reply of A',

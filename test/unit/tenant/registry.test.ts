@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openRegistry, type Tenant, tenantOfDomain } from '../../../src/tenant/registry.ts';
 import { TENANT_A, TENANT_B } from '../../support/policy.ts';
+import { stampsAlone } from '../../support/proof.ts';
 
 function tenant(changes: Partial<Tenant> = {}): Tenant {
   return {
@@ -10,6 +11,7 @@ function tenant(changes: Partial<Tenant> = {}): Tenant {
     domains: ['a.example'],
     matchSubDomains: false,
     isEnabled: true,
+    proof: stampsAlone,
     ...changes,
   };
 }

@@ -1,0 +1,185 @@
+// The sessions of the proof through real SMTP and TLS, against tenants of the lab. Who gets what on the other side counts,
+// not what the gateway says of itself.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { sampleMessage, type SampleName } from '../../src/lab/messages.ts';
+import type { TenantMail } from '../../src/lab/exchange-client.ts';
+import { openLabGateway } from '../../src/lab/lab-gateway.ts';
+import type { SendOptions } from '../../src/lab/lab-senders.ts';
+import type { TenantName } from '../../src/lab/lab-tenants.ts';
+import { openLab } from '../../src/lab/world.ts';
+
+const lab = await openLab();
+const user = await lab.makePerson('user@contoso.example');
+const bob = await lab.makePerson('bob@remote.example');
+const base = {
+  own: [user],
+  partners: [bob],
+  outbound: 'otherwise: { sign: auto, encrypt: when-possible, fallback: plain }',
+};
+let server = await openLabGateway(lab, base);
+after(async () => {
+  await server[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+});
+
+const A = lab.tenants.contoso.id;
+const E = lab.tenants.evil.id;
+const ID = 'X-MS-Exchange-CrossTenant-Id';
+const ORG = 'X-OriginatorOrg';
+const AUTH = 'X-Postern-Tenant-Auth';
+const ENCRYPTED = /^Content-Type: application\/pkcs7-mime; smime-type=enveloped-data/m;
+
+interface Session {
+  readonly name: string;
+  readonly tenant?: TenantName;
+  readonly from?: string;
+  /** The From field, where it is not the mailbox. */
+  readonly author?: string;
+  readonly body?: SampleName;
+  readonly mail?: Partial<TenantMail>;
+  readonly how?: SendOptions;
+  /** `encrypted` or `as it is`: what bob gets. Else the reply. */
+  readonly expect: 'encrypted' | 'as it is' | RegExp;
+}
+
+async function send(session: Session) {
+  const { tenant = 'contoso', from = user.address, author = from, body = 'plain', mail } = session;
+  const message = sampleMessage(body, { from: author, to: [bob.address], subject: session.name });
+  const given = { from, to: [bob.address], message, ...mail };
+  return lab.sendFromTenant(tenant, given, session.how);
+}
+
+async function check(session: Session): Promise<void> {
+  const before = lab.internet.messages().length;
+  const { recipients } = await send(session);
+  const [reply] = recipients;
+  assert.ok(reply);
+  if (session.expect instanceof RegExp) {
+    assert.match(`${reply.code} ${reply.text}`, session.expect);
+    assert.equal(lab.internet.messages().length, before);
+    return;
+  }
+  assert.equal(reply.code, 250, reply.text);
+  const arrived = (await lab.internet.waitForMessage(before + 1)).slice(before);
+  assert.equal(arrived.length, 1);
+  const [{ bytes, tls } = assert.fail()] = arrived;
+  assert.equal(ENCRYPTED.test(bytes.toString('latin1')), session.expect === 'encrypted');
+  assert.deepEqual(tls?.presentedNames, [], 'no client certificate towards the Internet');
+  // The secret is on no message that leaves, in no field and nowhere else.
+  assert.ok(!bytes.includes(lab.secrets.contoso));
+  assert.doesNotMatch(bytes.toString('latin1'), /^X-Postern-/im);
+}
+
+const noClient = { ca: [lab.publicCa.rootPem], servername: 'gw.example' };
+const evil = { tenant: 'evil', from: 'x@evil.example' } as const;
+
+const sessions: readonly Session[] = [
+  { name: 'T1 mail of a user', expect: 'encrypted' },
+  {
+    name: 'T2 names in lower case, id in upper case',
+    mail: { knobs: { nameCase: 'lower', replace: { [ID]: A.toUpperCase() } } },
+    expect: 'encrypted',
+  },
+  { name: 'T3 folded id', mail: { knobs: { fold: [ID] } }, expect: 'encrypted' },
+  {
+    name: 'T4 id in braces',
+    mail: { knobs: { replace: { [ID]: `{${A}}` } } },
+    expect: /^550 5\.7\.1 .*conflicting tenant identification/,
+  },
+  {
+    name: 'T5 two ids, A and E',
+    mail: { knobs: { after: [[ID, E]] } },
+    expect: /^550 5\.7\.1 .*conflicting/,
+  },
+  {
+    name: 'T5 two ids, E and A',
+    mail: { knobs: { before: [[ID, E]] } },
+    expect: /^550 5\.7\.1 .*conflicting/,
+  },
+  {
+    name: 'T7 mail of E with From of A',
+    ...evil,
+    author: 'finance@contoso.example',
+    expect: /^550 5\.7\.1 .*originating organization/,
+  },
+  {
+    name: 'T8 E forges the id',
+    ...evil,
+    mail: { knobs: { replace: { [ID]: A } } },
+    expect: /^550 5\.7\.1 .*originating organization/,
+  },
+  {
+    name: 'T11 id in the body only',
+    mail: { knobs: { remove: [ID] } },
+    expect: /^550 5\.7\.1 .*tenant identification missing/,
+  },
+  { name: 'T14 without STARTTLS', how: { tls: false }, expect: /^530 5\.7\.0 / },
+  {
+    name: 'T15 without client certificate',
+    how: { tls: noClient },
+    expect: /^550 5\.7\.1 .*not a verified Exchange/,
+  },
+  {
+    name: 'T24 non-delivery report',
+    from: 'postmaster@contoso.example',
+    body: 'report',
+    mail: { template: 'ndr' },
+    expect: 'as it is',
+  },
+  {
+    name: 'T25 report of E that says it is of A',
+    ...evil,
+    author: 'postmaster@contoso.example',
+    body: 'report',
+    mail: { template: 'ndr', knobs: { replace: { [ORG]: 'contoso.example' } } },
+    expect: /^550 5\.7\.1 .*tenant authentication missing/,
+  },
+  { name: 'T27 out of office', mail: { template: 'oof' }, expect: 'as it is' },
+  {
+    name: 'T30 on-premises user, without the flag',
+    mail: { template: 'hybrid' },
+    expect: /^550 5\.7\.1 .*On-premises relay is not enabled/,
+  },
+  {
+    name: 'T32 journal report',
+    from: 'MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@contoso.example',
+    mail: { template: 'journal' },
+    expect: 'as it is',
+  },
+  { name: 'T33 invitation', body: 'calendar', expect: 'as it is' },
+  { name: 'T34 read receipt', body: 'report', mail: { template: 'receipt' }, expect: 'as it is' },
+  { name: 'T42 second domain of A', from: 'user@contoso.onmicrosoft.example', expect: 'encrypted' },
+  {
+    name: 'T45 connector validation mail',
+    from: 'O365ConnectorValidation@contoso.onmicrosoft.example',
+    mail: { knobs: { replace: { [ORG]: 'contoso.onmicrosoft.example' } } },
+    expect: 'encrypted',
+  },
+];
+for (const session of sessions) test(session.name, () => check(session));
+
+const forged: Session = {
+  name: '',
+  ...evil,
+  author: user.address,
+  mail: { mailFrom: user.address, knobs: { replace: { [ID]: A, [ORG]: 'contoso.example' } } },
+  expect: /^550 5\.7\.1 .*tenant authentication missing/,
+};
+
+test('T9, T30: with the secret required E forges all stamps in vain; the flag lets on-premises mail through', async () => {
+  await server[Symbol.asyncDispose]();
+  server = await openLabGateway(lab, { ...base, proof: 'secret: require\nhybrid: relay' });
+  await check({ ...forged, name: 'T9 all stamps of A' });
+  await check({
+    ...forged,
+    name: 'T9 and a guessed secret',
+    mail: { ...forged.mail, knobs: { ...forged.mail?.knobs, after: [[AUTH, 'guess-guess-guess-1']] } },
+  });
+  await check({ name: 'T1 with the secret', expect: 'encrypted' });
+  await check({
+    name: 'T30 on-premises user, with the flag',
+    mail: { template: 'hybrid' },
+    expect: 'as it is',
+  });
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Secret } from '../../../src/core/secret.ts';
+import { openTemporaryFolder } from '../../../src/lab/temporary-folder.ts';
+import { readTenantSecrets, sharedSecrets } from '../../../src/pipeline/tenant-secrets.ts';
+import { problemsOf, policyText } from '../../support/policy.ts';
+
+const GOOD = 'secret-of-tenant-A-01';
+const entry = (path: string, line = 1) => ({ path, position: { file: 'p.yaml', line, column: 7 } });
+
+for (const [name, content, problem] of [
+  ['right', GOOD, undefined],
+  ['right, with a line end', `${GOOD}\n`, undefined],
+  ['too short', 'canary', 'a secret has 16 to 200 ASCII characters, no blanks'],
+  ['with a blank', 'canary canary canary', 'a secret has 16 to 200 ASCII characters, no blanks'],
+  ['two lines', `${GOOD}\n${GOOD}\n`, 'a secret has 16 to 200 ASCII characters, no blanks'],
+  ['not ASCII', 'canary-canary-canär', 'a secret has 16 to 200 ASCII characters, no blanks'],
+  ['empty', '', 'a secret has 16 to 200 ASCII characters, no blanks'],
+] as const) {
+  test(`a secret that is ${name}`, async () => {
+    await using folder = await openTemporaryFolder('postern-test-');
+    await writeFile(join(folder.path, 'a.secret'), content);
+    const { secrets, problems } = await readTenantSecrets([entry('file:a.secret', 5)], folder.path);
+    const expected = problem === undefined ? [] : [{ file: 'p.yaml', line: 5, column: 7, message: problem }];
+    assert.deepEqual(problems, expected);
+    assert.deepEqual(
+      secrets.map((secret) => secret.reveal().toString()),
+      problem === undefined ? [GOOD] : [],
+    );
+  });
+}
+
+test('a secret that cannot be read is a problem at its place', async () => {
+  await using folder = await openTemporaryFolder('postern-test-');
+  const entries = [entry('file:none.secret', 2), entry('env:POSTERN_TEST_NOT_SET', 3)];
+  const { problems } = await readTenantSecrets(entries, folder.path);
+  assert.deepEqual(
+    problems.map(({ line, message }) => `${line} ${message}`),
+    [
+      '2 secret: none.secret cannot be read: there is no such file',
+      '3 secret: environment variable POSTERN_TEST_NOT_SET is not set',
+    ],
+  );
+});
+
+test('shared-secret: two tenants with one secret are refused, at the second one', () => {
+  const owner = (name: string, ...values: string[]) => ({
+    policy: { tenant: { name, proof: { secrets: values.map((_, index) => entry('x', index + 1)) } } },
+    secrets: values.map((value) => new Secret(value)),
+  });
+  assert.deepEqual(sharedSecrets([owner('A', 'one', 'two'), owner('B', 'three'), owner('C')]), []);
+  assert.deepEqual(sharedSecrets([owner('A', 'one', 'two'), owner('B', 'three', 'two')]), [
+    { file: 'p.yaml', line: 2, column: 7, message: 'tenant A has the same secret' },
+  ]);
+});
+
+const withProof = (proof: string) => policyText().replace('  leg:\n', `  proof: ${proof}\n  leg:\n`);
+for (const [proof, expected] of [
+  ['{ secret: require }', /^6:\d+ secret: require needs a secret; name it in secrets/],
+  [
+    '{ secrets: [canary-secret-1234567] }',
+    /^6:\d+ a secret is never written into the policy; write env:NAME or file:path$/,
+  ],
+  ['{ secrets: [file:a, file:b, file:c] }', /^6:\d+ must be at most 2|^6:\d+ .*2/],
+  ['{ secret: yes-please }', /^6:\d+ is not allowed here; allowed: off, observe, require$/],
+  ['{ secret: observe, secrets: [file:a], hybrid: relay }', undefined],
+] as const) {
+  test(`policy: proof: ${proof}`, () => {
+    const problems = problemsOf(withProof(proof));
+    if (expected === undefined) return assert.deepEqual(problems, []);
+    assert.equal(problems.length, 1, problems.join('\n'));
+    assert.match(problems[0] ?? '', expected);
+    assert.doesNotMatch(problems[0] ?? '', /canary/);
+  });
+}
