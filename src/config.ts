@@ -34,6 +34,9 @@ export interface Config {
     /** CA files for client certificates; empty: the roots of the system. */
     readonly ca: readonly string[];
     readonly isPurposeChecked: boolean;
+    readonly addressCheck: 'off' | 'observe' | 'require';
+    /** Undefined: the list that comes with Postern. */
+    readonly addressRanges?: string;
   };
   readonly internet: {
     readonly port: number;
@@ -116,6 +119,15 @@ export const configDocument = z.strictObject({
         .boolean()
         .default(true)
         .describe('Whether that certificate must be good for client authentication'),
+      address_check: z
+        .enum(['off', 'observe', 'require'])
+        .default('observe')
+        .describe('Whether Exchange Online must connect from its address ranges; observe only logs'),
+      address_ranges: file
+        .optional()
+        .describe(
+          'List of these ranges, one per line, read again by `keys apply`; default: the worldwide ones, built in',
+        ),
     })
     .prefault({}),
   internet: z
@@ -207,6 +219,8 @@ function toConfig(document: z.output<typeof configDocument>, path: string): Conf
       certificateNames: exchange.certificate_names,
       ca: exchange.ca.map(at),
       isPurposeChecked: exchange.check_purpose,
+      addressCheck: exchange.address_check,
+      ...(exchange.address_ranges === undefined ? {} : { addressRanges: at(exchange.address_ranges) }),
     },
     internet: {
       port: internet.port,

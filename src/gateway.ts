@@ -23,6 +23,8 @@ import { type Listener, openListener } from './smtp/listener.ts';
 import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
 import { openHolds } from './storage/hold.ts';
+import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
+import type { ProofSettings } from './tenant/proof.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, readKek } from './storage/kek.ts';
 
@@ -77,6 +79,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       holds,
       keys,
       policies: inForce.policies,
+      proof: inForce.proof,
       commit: async (message) => {
         await queue.commit(message);
       },
@@ -170,6 +173,7 @@ async function openServices(
 /** The policies in force with what hangs on them. A set that cannot be in force as a whole changes nothing. */
 interface InForce {
   readonly policies: () => PolicySet;
+  readonly proof: () => ProofSettings;
   readonly deliver: Deliver;
   readonly reload: () => Promise<readonly TenantApplied[]>;
 }
@@ -178,6 +182,7 @@ async function putInForce(services: Services): Promise<InForce> {
   let current = await loadPolicies(services);
   return {
     policies: () => current.policies,
+    proof: () => current.proof,
     deliver: (shipment, signal) => current.deliver(shipment, signal),
     reload: inTurn(async () => {
       current = await loadPolicies(services);
@@ -190,7 +195,19 @@ async function putInForce(services: Services): Promise<InForce> {
 async function loadPolicies(services: Services) {
   const policies = await readPolicies(services);
   const deliver = await openDelivery(services, policies);
-  return { policies, deliver, applied: await applyAll(services, policies) };
+  const proof = await readProofSettings(services.config);
+  return { policies, proof, deliver, applied: await applyAll(services, policies) };
+}
+
+/** The list of ranges is read with the policies: one that cannot be used leaves the last good one in force. */
+async function readProofSettings({ exchange, limits }: Config): Promise<ProofSettings> {
+  const { certificateNames, addressCheck, addressRanges } = exchange;
+  const common = { certificateNames, maxReceived: limits.maxReceived };
+  if (addressCheck === 'off') return common;
+  const text = addressRanges === undefined ? exchangeRanges.join('\n') : await readText(addressRanges);
+  const result = parseRanges(text);
+  if ('ranges' in result) return { ...common, addresses: { mode: addressCheck, ranges: result.ranges } };
+  throw new GatewayError('config-invalid', `${addressRanges}:${result.line}:1: ${result.reason}`);
 }
 
 async function readPolicies({ config, clock, log }: Services): Promise<PolicySet> {
@@ -281,7 +298,7 @@ function handlerOf(services: ReceiveServices, queue: Queue): TransactionHandler 
   return {
     recipient: async ({ peer, accepted }, recipient) => {
       if (accepted.length === 0) await queue.checkRoom();
-      return answerRecipient(services.policies(), services.proof, peer, accepted, recipient);
+      return answerRecipient(services.policies(), services.proof(), peer, accepted, recipient);
     },
     message: (peer, envelope, body, signal) => receive(services, peer, envelope, body, signal),
   };
@@ -291,13 +308,11 @@ function receiveSettings({
   hostname,
   limits,
   listener,
-  exchange,
-}: Config): Pick<ReceiveServices, 'hostname' | 'limits' | 'bareLineEnds' | 'proof' | 'received'> {
+}: Config): Pick<ReceiveServices, 'hostname' | 'limits' | 'bareLineEnds' | 'received'> {
   return {
     hostname,
     limits,
     bareLineEnds: listener.bareLineEnds,
-    proof: { certificateNames: exchange.certificateNames, maxReceived: limits.maxReceived },
     received: (peer, envelope, at) => receivedField(peer, envelope, hostname, at),
   };
 }

@@ -21,6 +21,8 @@ export interface LabGatewayOptions {
   readonly more?: string;
   /** PEM of CAs that the client certificate of Exchange Online may also lead to. */
   readonly exchangeCa?: string;
+  /** Addresses that Exchange Online must come from; default: any. */
+  readonly addressRanges?: readonly string[];
   /** More of the site configuration, YAML at column 0. */
   readonly config?: string;
   /** Of the listener. Default: a free one. */
@@ -94,6 +96,8 @@ export async function writeLabGateway(
   );
   const moreCa = join(folder, 'keys/more-ca.crt');
   await writeFile(moreCa, options.exchangeCa ?? (await readFile(files.publicCa)));
+  if (options.addressRanges)
+    await writeFile(join(folder, 'ranges.txt'), `${options.addressRanges.join('\n')}\n`);
   const file = join(folder, 'postern.yaml');
   await writeFile(file, configText(lab, files, moreCa, options));
   return readConfig(file);
@@ -167,6 +171,8 @@ listener:
   key: ${files.listener.key}
 exchange:
   ca: [${files.publicCa}, ${moreCa}]
+  address_check: ${options.addressRanges ? 'require' : 'off'}
+${options.addressRanges ? `  address_ranges: ranges.txt` : ''}
 internet:
   port: ${lab.mxPort}
   resolvers: ['${lab.dns.address}:${lab.dns.port}']

@@ -29,7 +29,8 @@ export interface ReceiveServices {
   readonly hostname: string;
   readonly limits: Limits;
   readonly bareLineEnds: 'normalise' | 'refuse';
-  readonly proof: ProofSettings;
+  /** Read once per message as well. */
+  readonly proof: () => ProofSettings;
   readonly holds: Holds;
   readonly keys: KeyStore;
   readonly policies: () => PolicySet;
@@ -77,7 +78,7 @@ async function story(
   // A loop can run through local recipients alone, which need no proof.
   if (evidence.receivedCount >= limits.maxReceived)
     throw new GatewayError('mail-loop', `${evidence.receivedCount} Received fields`);
-  const origin = prove(policies.registry, evidence, services.proof);
+  const origin = prove(policies.registry, evidence, services.proof());
   const facts = await inspect(held, header, envelope, limits);
   const plans = await decide(policies, services.keys, facts, origin, at);
   logDecision(log, origin, facts.size, plans);

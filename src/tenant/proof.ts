@@ -1,10 +1,11 @@
-// The proof that a message originates from a hosted tenant: conditions C1, C2, C4 to C7 and C9 to C11, each a function
+// The proof that a message originates from a hosted tenant: conditions C1 to C7 and C9 to C11, each a function
 // of its own, and which of them each path needs. Pure and total. The only place that makes a ProvenOrigin.
 import type { ErrorCode } from '../core/errors.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import { attest, type MessageClass, type Origin, parseTenantId, type ProofFailure } from '../core/origin.ts';
 import type { Peer } from '../core/peer.ts';
 import { parseAddressList } from '../mime/address-list.ts';
+import type { AddressRanges } from './address-ranges.ts';
 import type { Evidence } from './evidence.ts';
 import { type ProofMode, type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 
@@ -13,6 +14,8 @@ const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export interface ProofSettings {
   /** Names that Exchange Online shows in its client certificate, compared whole, letter case aside. */
   readonly certificateNames: readonly string[];
+  /** Where Exchange Online connects from; undefined: not looked at. */
+  readonly addresses?: { readonly mode: Exclude<ProofMode, 'off'>; readonly ranges: AddressRanges };
   /** Received fields from which on a message counts as looping. */
   readonly maxReceived: number;
 }
@@ -38,7 +41,10 @@ export function prove(tenants: TenantRegistry, evidence: Evidence, settings: Pro
   ].filter((failure) => failure !== undefined);
   if (isNonEmpty(failures)) return { kind: 'unproven', reasons: failures };
   if ('failure' in identity) return { kind: 'unproven', reasons: [identity.failure] };
-  const observed = secret?.mode === 'observe' ? [secret.failure] : [];
+  const observed = [
+    settings.addresses?.mode === 'observe' ? checkAddress(evidence.peer, settings) : undefined,
+    secret?.mode === 'observe' ? secret.failure : undefined,
+  ].filter((failure) => failure !== undefined);
   return attest(identity.tenant.id, classOf(identity.path, evidence), observed);
 }
 
@@ -58,7 +64,7 @@ const pathChecks: Readonly<
   ],
 };
 
-/** C1 and C2, all that is known at RCPT: whether this client may name a recipient that is not local. */
+/** C1 to C3, all that is known at RCPT: whether this client may name a recipient that is not local. */
 export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | undefined {
   if (!peer.tls) return failure('C1', 'tls-required', 'no TLS');
   const { certificate } = peer.tls;
@@ -74,9 +80,16 @@ export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | un
   // RFC 6125 §6.4.4: the common name counts only where the SAN has no name.
   const names = dnsNames.length > 0 ? dnsNames : commonName === undefined ? [] : [commonName];
   const accepted = new Set(settings.certificateNames.map((name) => name.toLowerCase()));
-  return names.some((name) => accepted.has(name.toLowerCase()))
-    ? undefined
-    : failure('C2', 'client-not-verified', 'client certificate has none of the accepted names');
+  if (!names.some((name) => accepted.has(name.toLowerCase())))
+    return failure('C2', 'client-not-verified', 'client certificate has none of the accepted names');
+  return settings.addresses?.mode === 'require' ? checkAddress(peer, settings) : undefined;
+}
+
+/** C3: the client connects from where Exchange Online does. */
+function checkAddress({ address }: Peer, { addresses }: ProofSettings): ProofFailure | undefined {
+  return addresses?.ranges.has(address) === false
+    ? failure('C3', 'client-not-verified', `${address} is outside the ranges of Exchange Online`)
+    : undefined;
 }
 
 interface Identified {

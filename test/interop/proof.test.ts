@@ -1,12 +1,14 @@
 // The sessions of the proof through real SMTP and TLS, against tenants of the lab. Who gets what on the other side counts,
 // not what the gateway says of itself.
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { sampleMessage, type SampleName } from '../../src/lab/messages.ts';
 import type { TenantMail } from '../../src/lab/exchange-client.ts';
 import { openLabGateway } from '../../src/lab/lab-gateway.ts';
 import type { SendOptions } from '../../src/lab/lab-senders.ts';
-import type { TenantName } from '../../src/lab/lab-tenants.ts';
+import { LAB_ADDRESSES, type TenantName } from '../../src/lab/lab-tenants.ts';
 import { openLab } from '../../src/lab/world.ts';
 
 const lab = await openLab();
@@ -166,6 +168,29 @@ const forged: Session = {
   mail: { mailFrom: user.address, knobs: { replace: { [ID]: A, [ORG]: 'contoso.example' } } },
   expect: /^550 5\.7\.1 .*tenant authentication missing/,
 };
+
+test('T20 from an address outside the ranges: refused at RCPT where they are required', async () => {
+  await server[Symbol.asyncDispose]();
+  server = await openLabGateway(lab, {
+    ...base,
+    addressRanges: ['# Exchange Online', LAB_ADDRESSES.exchangeClient],
+  });
+  await check({ name: 'T20 inside', expect: 'encrypted' });
+  const how = { localAddress: LAB_ADDRESSES.internetClient };
+  await check({ name: 'T20 outside', how, expect: /^550 5\.7\.1 .*not a verified Exchange/ });
+});
+
+test('a list of ranges that cannot be read changes nothing: the last good one stays in force', async () => {
+  const file = join(server.folder, 'ranges.txt');
+  await writeFile(file, `${LAB_ADDRESSES.internetClient}\n40.92.0.0/x\n`);
+  await assert.rejects(server.gateway.operations.applyPolicies(), {
+    message: `${file}:2:1: is not an address range; write 40.92.0.0/15 or 2a01:111:f400::/48`,
+  });
+  await check({ name: 'T20 inside still', expect: 'encrypted' });
+  await writeFile(file, `${LAB_ADDRESSES.internetClient}\n`);
+  await server.gateway.operations.applyPolicies();
+  await check({ name: 'T20 outside now', expect: /^550 5\.7\.1 .*not a verified Exchange/ });
+});
 
 test('T9, T30: with the secret required E forges all stamps in vain; the flag lets on-premises mail through', async () => {
   await server[Symbol.asyncDispose]();

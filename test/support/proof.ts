@@ -88,6 +88,7 @@ export interface Case {
   /** MAIL FROM; null is the null sender. */
   readonly sender?: string | null;
   readonly tenants?: typeof registry;
+  readonly settings?: ProofSettings;
   /** `class` of A, or `condition error` of the first failure. */
   readonly expect: string;
 }
@@ -97,6 +98,7 @@ export async function verdict({
   peer = peerWith(),
   sender,
   tenants = registry,
+  settings: proofSettings = settings,
 }: Case): Promise<Origin> {
   const { header } = await readMessage(bytesSource(Buffer.from(text)).open(), defaultLimits);
   const envelope: Envelope = {
@@ -106,7 +108,7 @@ export async function verdict({
     smtpUtf8: true,
     body: '8BITMIME',
   };
-  return prove(tenants, gatherEvidence(peer, envelope, header), settings);
+  return prove(tenants, gatherEvidence(peer, envelope, header), proofSettings);
 }
 
 export const id = 'X-MS-Exchange-CrossTenant-Id';
