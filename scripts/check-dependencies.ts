@@ -28,7 +28,17 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   queue: ['core', 'mime', 'storage'],
   smtp: ['core'],
   admin: ['core', 'gateway.ts', 'config.ts', 'operations.ts'],
-  cli: ['core', 'policy', 'lab', 'admin', 'gateway.ts', 'config.ts', 'operations.ts', 'workbench.ts'],
+  cli: [
+    'core',
+    'policy',
+    'lab',
+    'admin',
+    'gateway.ts',
+    'config.ts',
+    'operations.ts',
+    'workbench.ts',
+    'workbench-prove.ts',
+  ],
   lab: [
     'core',
     'mime',

@@ -200,7 +200,7 @@ async function loadPolicies(services: Services) {
 }
 
 /** The list of ranges is read with the policies: one that cannot be used leaves the last good one in force. */
-async function readProofSettings({ exchange, limits }: Config): Promise<ProofSettings> {
+export async function readProofSettings({ exchange, limits }: Config): Promise<ProofSettings> {
   const { certificateNames, addressCheck, addressRanges } = exchange;
   const common = { certificateNames, maxReceived: limits.maxReceived };
   if (addressCheck === 'off') return common;

@@ -33,7 +33,7 @@ import { addressesIn, authorOf, planSteps, type WorkOrder } from './workbench-st
 import { judge, type Verdict } from './workbench-verdict.ts';
 
 /** A message from a file or a stream. */
-interface WorkInput {
+export interface WorkInput {
   readonly input: Chunks;
   /** Of the input, for errors. */
   readonly name: string;
@@ -244,7 +244,7 @@ function originOf(
 }
 
 /** Holds in a folder of their own, which goes with them: also where the process ends early, as when a reader went away. */
-async function openWorkHolds(open: AsyncDisposableStack): Promise<Holds> {
+export async function openWorkHolds(open: AsyncDisposableStack): Promise<Holds> {
   const folder = await mkdtemp(join(tmpdir(), 'postern-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   process.once('exit', remove);

@@ -16,7 +16,8 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   },
   message: async () => {
     const { messageEncrypt, messageDecrypt, messageSign, messageVerify } = await import('./message.ts');
-    return [messageEncrypt, messageDecrypt, messageSign, messageVerify];
+    const { messageProve } = await import('./message-prove.ts');
+    return [messageEncrypt, messageDecrypt, messageSign, messageVerify, messageProve];
   },
   queue: async () => {
     const { queueList, queueShow, queueRetry, queueRemove } = await import('./queue.ts');

@@ -34,13 +34,17 @@ export interface Evidence {
 }
 
 /** Gathers the evidence of one transaction from the outer header section, before anything is changed. */
-export function gatherEvidence(peer: Peer, envelope: Envelope, header: HeaderSection): Evidence {
+export function gatherEvidence(
+  peer: Peer,
+  { sender }: Pick<Envelope, 'sender'>,
+  header: HeaderSection,
+): Evidence {
   // SECURITY: fieldValue takes off blanks and nothing else, so a value with NBSP or another invisible character stays
   // different from the one it imitates (test: stamped-nbsp).
   const written = (name: string) => fieldsNamed(header, name).map(fieldValue);
   return {
     peer,
-    sender: envelope.sender,
+    sender,
     tenantIds: written('X-MS-Exchange-CrossTenant-Id'),
     organizations: written('X-OriginatorOrg'),
     authAs: written('X-MS-Exchange-CrossTenant-AuthAs'),
