@@ -12,7 +12,8 @@ import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-sect
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
-import { isAutoSubmitted, TENANT_SECRET_FIELD } from '../tenant/evidence.ts';
+import { isAutoSubmitted } from '../tenant/evidence.ts';
+import { stripOutbound } from '../tenant/exchange-headers.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -31,8 +32,8 @@ export async function inspect(
     envelope,
     size: message.size,
     shape,
-    // SECURITY: a condition on it would put the secret into traces.
-    fields: header.fields.filter(({ name }) => !isSecretField(name)).map(asFact),
+    // SECURITY: what must not cross the gateway is no fact either: a trace would show secrets and hidden recipients.
+    fields: stripOutbound(header).fields.map(asFact),
     ...(from ? { from } : {}),
     visible: visibleRecipients(header),
     isAutomatic:
@@ -96,10 +97,6 @@ async function shapeOf(
     default:
       return as({ kind: 'plain' });
   }
-}
-
-function isSecretField(name: string): boolean {
-  return name.toLowerCase() === TENANT_SECRET_FIELD.toLowerCase();
 }
 
 function asFact(field: HeaderSection['fields'][number]): FactField {

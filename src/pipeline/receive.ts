@@ -18,6 +18,7 @@ import { normaliseMessage } from '../mime/canonical.ts';
 import { readMessage } from '../mime/header-section.ts';
 import type { Holds } from '../storage/hold.ts';
 import { gatherEvidence } from '../tenant/evidence.ts';
+import { hasRetainedHeaders } from '../tenant/exchange-headers.ts';
 import { prove, type ProofSettings } from '../tenant/proof.ts';
 import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
@@ -79,6 +80,10 @@ async function story(
   if (evidence.receivedCount >= limits.maxReceived)
     throw new GatewayError('mail-loop', `${evidence.receivedCount} Received fields`);
   const origin = prove(policies.registry, evidence, services.proof());
+  if (origin.kind === 'proven' && hasRetainedHeaders(header)) {
+    const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
+    log.warn('retained-headers', { tenant: origin.tenant, advice });
+  }
   const facts = await inspect(held, header, envelope, limits);
   const plans = await decide(policies, services.keys, facts, origin, at);
   logDecision(log, origin, facts.size, plans);

@@ -7,9 +7,6 @@ import { Secret } from '../core/secret.ts';
 import { parseContentType } from '../mime/content-type.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
 
-/** The tenant's routing rule sets it; it is stripped from every message. */
-export const TENANT_SECRET_FIELD = 'X-Postern-Tenant-Auth';
-
 export interface Evidence {
   readonly peer: Peer;
   /** MAIL FROM; null is the null sender. */
@@ -50,7 +47,7 @@ export function gatherEvidence(
     authAs: written('X-MS-Exchange-CrossTenant-AuthAs'),
     entities: written('X-MS-Exchange-CrossTenant-FromEntityHeader'),
     attributions: written('X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp'),
-    secrets: written(TENANT_SECRET_FIELD).map((value) => new Secret(value)),
+    secrets: written('X-Postern-Tenant-Auth').map((value) => new Secret(value)),
     from: written('From'),
     senderFields: written('Sender'),
     isAutomatic: isAutoSubmitted(written('Auto-Submitted')) || isReport(written('Content-Type')),

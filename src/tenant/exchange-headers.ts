@@ -12,6 +12,11 @@ const outbound: StripList = {
   names: ['x-organizationheaderspreserved'],
 };
 
+const retained: StripList = {
+  prefixes: ['x-ms-exchange-crosspremises-'],
+  names: ['x-organizationheaderspreserved'],
+};
+
 // SECURITY: a tenant that promotes CrossPremises fields would take Internet mail for its own (test: T37).
 const inbound: StripList = {
   prefixes: [...outbound.prefixes, 'x-ms-exchange-crosstenant-', 'x-ms-exchange-forest-'],
@@ -26,6 +31,14 @@ export function stripInbound(header: HeaderSection): HeaderSection {
 /** Mail that leaves a tenant. CrossTenant fields stay: they are no secret and give nothing outside. */
 export function stripOutbound(header: HeaderSection): HeaderSection {
   return strip(header, outbound);
+}
+
+/**
+ * Whether a connector with CloudServicesMailEnabled left the tenant's organisation headers on the message: they are no use
+ * here, and leak wherever mail goes around the gateway.
+ */
+export function hasRetainedHeaders(header: HeaderSection): boolean {
+  return header.fields.some((field) => isListed(field, retained));
 }
 
 function strip(header: HeaderSection, list: StripList): HeaderSection {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { openLog } from '../../src/core/log.ts';
 import { sampleMessage, type SampleName } from '../../src/lab/messages.ts';
 import type { TenantMail } from '../../src/lab/exchange-client.ts';
 import { openLabGateway } from '../../src/lab/lab-gateway.ts';
@@ -168,6 +169,46 @@ const forged: Session = {
   mail: { mailFrom: user.address, knobs: { replace: { [ID]: A, [ORG]: 'contoso.example' } } },
   expect: /^550 5\.7\.1 .*tenant authentication missing/,
 };
+
+test('T36 retained headers: proven, none of them leaves, the operator is warned, and no log shows the hidden recipient', async () => {
+  await server[Symbol.asyncDispose]();
+  const records: string[] = [];
+  const log = openLog('debug', { write: (line) => void records.push(line) });
+  server = await openLabGateway(lab, {
+    ...base,
+    outbound: `rules:
+  - name: copies
+    when: { header: { name: X-MS-Exchange-CrossPremises-BCC, present: true } }
+    refuse: no such field is ever seen
+${base.outbound}`,
+    environment: { log },
+  });
+  const before = lab.internet.messages().length;
+  await check({
+    name: 'T36',
+    mail: {
+      knobs: {
+        after: [
+          ['X-MS-Exchange-CrossPremises-BCC', 'hidden-canary@remote.example'],
+          ['X-MS-Exchange-CrossPremises-AuthAs', 'Internal'],
+          ['X-OrganizationHeadersPreserved', 'AM0PR00MB0000'],
+        ],
+      },
+    },
+    expect: 'encrypted',
+  });
+  const [left] = lab.internet.messages().slice(before);
+  assert.ok(left);
+  assert.doesNotMatch(left.bytes.toString('latin1'), /CrossPremises|HeadersPreserved|hidden-canary/i);
+  const text = records.join('');
+  assert.match(text, /"event":"retained-headers"/);
+  assert.doesNotMatch(text, /hidden-canary/);
+  assert.ok(!text.includes(lab.secrets.contoso));
+  // The other way round: without such fields nobody is warned.
+  records.length = 0;
+  await check({ name: 'T1 once more', expect: 'encrypted' });
+  assert.doesNotMatch(records.join(''), /retained-headers/);
+});
 
 test('T20 from an address outside the ranges: refused at RCPT where they are required', async () => {
   await server[Symbol.asyncDispose]();

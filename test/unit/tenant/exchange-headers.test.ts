@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultLimits } from '../../../src/core/limits.ts';
 import { parseHeaderSection, writeHeaderSection } from '../../../src/mime/header-section.ts';
-import { stripInbound, stripOutbound } from '../../../src/tenant/exchange-headers.ts';
+import { hasRetainedHeaders, stripInbound, stripOutbound } from '../../../src/tenant/exchange-headers.ts';
 
 /** Field, and whether it is there after stripping inbound and outbound. */
 const fields: readonly [field: string, inbound: boolean, outbound: boolean][] = [
@@ -35,6 +35,18 @@ for (const [direction, strip, column] of [
     );
     const expected = fields.filter((row) => row[column]).map(([field]) => `${field}\r\n`);
     assert.equal(writeHeaderSection(strip(all).fields).toString(), expected.join(''));
+  });
+}
+
+for (const [field, isRetained] of [
+  ['X-MS-Exchange-CrossPremises-AuthAs: Internal', true],
+  ['x-organizationheaderspreserved: AM0', true],
+  ['X-MS-Exchange-Organization-SCL: -1', false],
+  ['X-MS-Exchange-CrossTenant-AuthAs: Internal', false],
+] as const) {
+  test(`retained: ${field}`, () => {
+    const header = parseHeaderSection(Buffer.from(`Subject: x\r\n${field}\r\n`), defaultLimits);
+    assert.equal(hasRetainedHeaders(header), isRetained);
   });
 }
 
