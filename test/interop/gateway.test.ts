@@ -206,7 +206,7 @@ test('the Internet cannot relay, and cannot learn more than that', async () => {
   assert.equal(clear.recipients[0]?.code, 530);
 });
 
-test('recipients of both classes: the second class gets 452 and comes again by itself', async () => {
+test('T23 recipients of both classes: the second class gets 452 and comes again by itself', async () => {
   const message = sampleMessage('plain', { from: user.address, to: ['second@contoso.example'] });
   const result = await lab.sendFromTenant('contoso', {
     from: user.address,
@@ -365,7 +365,7 @@ test('mail that loops is refused', async () => {
   assert.match(result.recipients[0]?.text ?? '', /^5\.4\.6/);
 });
 
-test('mail from one hosted tenant to another takes the leg of the receiver, with its certificate', async () => {
+test('T40 mail from one hosted tenant to another takes the leg of the receiver, with its certificate', async () => {
   const message = sampleMessage('plain', {
     from: user.address,
     to: ['x@fabrikam.example'],

@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { openLog } from '../../src/core/log.ts';
 import { sampleMessage, type SampleName } from '../../src/lab/messages.ts';
 import type { TenantMail } from '../../src/lab/exchange-client.ts';
+import { serverAndClient, type TlsIdentity } from '../../src/lab/certificates.ts';
 import { openLabGateway } from '../../src/lab/lab-gateway.ts';
 import type { SendOptions } from '../../src/lab/lab-senders.ts';
 import { LAB_ADDRESSES, type TenantName } from '../../src/lab/lab-tenants.ts';
@@ -75,6 +76,23 @@ async function check(session: Session): Promise<void> {
 }
 
 const noClient = { ca: [lab.publicCa.rootPem], servername: 'gw.example' };
+const { exchangeClient, rogueExchangeClient } = lab.identities;
+const DAY_MS = 86_400_000;
+const named = serverAndClient('mail.protection.outlook.com');
+const [expired, early] = await Promise.all([
+  lab.publicCa.issue({ ...named, notBefore: daysFromNow(-9), notAfter: daysFromNow(-1) }),
+  lab.publicCa.issue({ ...named, notBefore: daysFromNow(1) }),
+]);
+const serverOnly = await lab.publicCa.issue({ ...named, extendedKeyUsage: ['serverAuth'] });
+const showing = (identity: Pick<TlsIdentity, 'key' | 'cert'>): SendOptions => ({
+  tls: { ...noClient, key: identity.key, cert: identity.cert },
+});
+const notExchange = /^550 5\.7\.1 .*not a verified Exchange/;
+
+function daysFromNow(days: number): Date {
+  return new Date(Date.now() + days * DAY_MS);
+}
+
 const evil = { tenant: 'evil', from: 'x@evil.example' } as const;
 
 const sessions: readonly Session[] = [
@@ -123,6 +141,15 @@ const sessions: readonly Session[] = [
     how: { tls: noClient },
     expect: /^550 5\.7\.1 .*not a verified Exchange/,
   },
+  { name: 'T16 rogue CA, the same names', how: showing(rogueExchangeClient), expect: notExchange },
+  { name: 'T18 expired', how: showing(expired), expect: notExchange },
+  { name: 'T18 not valid yet', how: showing(early), expect: notExchange },
+  {
+    name: 'T18 without its intermediate',
+    how: showing({ key: exchangeClient.key, cert: exchangeClient.leafOnly }),
+    expect: notExchange,
+  },
+  { name: 'T18 for servers only, purpose checked', how: showing(serverOnly), expect: notExchange },
   {
     name: 'T24 non-delivery report',
     from: 'postmaster@contoso.example',
@@ -169,6 +196,42 @@ const forged: Session = {
   mail: { mailFrom: user.address, knobs: { replace: { [ID]: A, [ORG]: 'contoso.example' } } },
   expect: /^550 5\.7\.1 .*tenant authentication missing/,
 };
+
+test('T37 forged service headers from the Internet are gone before the tenant', async () => {
+  const forgery: readonly string[] = [
+    'X-MS-Exchange-CrossPremises-AuthAs: Internal',
+    'X-MS-Exchange-Organization-SCL: -1',
+    'x-originatororg: contoso.example',
+    `X-MS-Exchange-CrossTenant-Id: ${A}`,
+    'X-OrganizationHeadersPreserved: AM0PR00MB0000',
+    'X-Postern-Signature: valid',
+  ];
+  const message = sampleMessage('plain', {
+    from: bob.address,
+    to: [user.address],
+    subject: 'T37',
+    fields: forgery,
+  });
+  const submission = { sender: bob.address, recipients: [user.address], message };
+  const { recipients } = await lab.sendFromInternet(submission);
+  assert.equal(recipients[0]?.code, 250);
+  const got = (await lab.exchange.waitForMessage('contoso', 1)).at(-1);
+  const text = got?.received.toString('latin1') ?? '';
+  assert.match(text, /^Subject: T37\r$/m);
+  assert.doesNotMatch(
+    text,
+    /CrossPremises|Organization-SCL|originatororg|CrossTenant-Id|HeadersPreserved|X-Postern/i,
+  );
+  assert.equal(got?.isInternal, false);
+});
+
+test('T38 to a tenant that is not hosted: incoming there, without any certificate', async () => {
+  const to = ['user@partner.example'];
+  const message = sampleMessage('plain', { from: user.address, to, subject: 'T38' });
+  await lab.sendFromTenant('contoso', { from: user.address, to, message });
+  const [got] = await lab.exchange.waitForMessage('partner', 1);
+  assert.deepEqual([got?.direction, got?.tls?.presentedNames], ['incoming', []]);
+});
 
 test('T36 retained headers: proven, none of them leaves, the operator is warned, and no log shows the hidden recipient', async () => {
   await server[Symbol.asyncDispose]();
