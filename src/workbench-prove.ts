@@ -15,7 +15,7 @@ import { parseYaml } from './policy/yaml-source.ts';
 import { gatherEvidence } from './tenant/evidence.ts';
 import { prove } from './tenant/proof.ts';
 import { holdMessage } from './workbench-input.ts';
-import { openWorkHolds, type WorkInput } from './workbench.ts';
+import { openWorkHolds, watched, type WorkInput } from './workbench.ts';
 
 const isSender = (text: string) => text === '' || text === '<>' || parseAddress(text) !== undefined;
 
@@ -60,7 +60,7 @@ export async function proveMessage(task: ProveTask): Promise<Proven> {
   const { peer, sender } = await readSession(task.sessionFile);
   await using open = new AsyncDisposableStack();
   const holds = await openWorkHolds(open);
-  const { header } = await holdMessage(task.input, task.name, holds, config.limits);
+  const { header } = await holdMessage(watched(task.input, task), task.name, holds, config.limits);
   const { registry } = policies.set;
   const origin = prove(registry, gatherEvidence(peer, { sender }, header), settings);
   const tenant = origin.kind === 'proven' ? registry.byId.get(origin.tenant)?.name : undefined;
@@ -73,7 +73,7 @@ async function readSession(file: string): Promise<{ readonly peer: Peer; readonl
     throw invalid(`${file}: ${error.code === 'ENOENT' ? 'no such file' : (error.code ?? 'cannot be read')}`);
   });
   const source = parseYaml(text, file);
-  if (source.data === undefined) throw invalid(formatProblems(source.problems));
+  if (source.problems.length > 0) throw invalid(formatProblems(source.problems));
   const parsed = sessionDocument.safeParse(source.data);
   if (!parsed.success) {
     const schema = z.toJSONSchema(sessionDocument, { io: 'input' });

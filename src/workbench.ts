@@ -255,7 +255,10 @@ export async function openWorkHolds(open: AsyncDisposableStack): Promise<Holds> 
   return open.use(await openHolds({ folder, memoryBytes: limits.holdMemoryBytes, log: silentLog }));
 }
 
-async function* watched(chunks: Chunks, { signal, onProgress }: WorkInput): AsyncGenerator<Uint8Array, void> {
+export async function* watched(
+  chunks: Chunks,
+  { signal, onProgress }: WorkInput,
+): AsyncGenerator<Uint8Array, void> {
   for await (const chunk of chunks) {
     if (signal.aborted) throw new GatewayError('shutting-down', 'interrupted');
     onProgress(chunk.length);

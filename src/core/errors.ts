@@ -18,7 +18,7 @@ export const errorTable = {
     '5.3.4',
     'Message is larger than this system accepts',
     'info',
-    'The message exceeds the size limit of the listener, or a decoded layer exceeds it. Raise `limits.maxMessageBytes` or send a smaller message.',
+    'The message exceeds the size limit of the listener, or a decoded layer exceeds it. Raise `limits.max_message_bytes` or send a smaller message.',
   ),
   'header-malformed': entry(
     550,
@@ -60,7 +60,7 @@ export const errorTable = {
     '5.7.1',
     'Relaying denied: client is not a verified Exchange Online server',
     'warn',
-    'No client certificate, a certificate that does not verify, or one with another name. See `exchange.certificateNames` and `exchange.ca`.',
+    'No client certificate, a certificate that does not verify, one with another name, or an address outside the required ranges. See `exchange.certificate_names`, `exchange.ca` and `exchange.address_check`.',
   ),
   'tenant-conflicting': entry(
     550,
@@ -144,7 +144,7 @@ export const errorTable = {
     '4.5.3',
     'Too many recipients, send the rest in another transaction',
     'info',
-    'More recipients than `limits.maxRecipients`.',
+    'More recipients than `limits.max_recipients`.',
   ),
   'address-invalid': entry(
     553,
@@ -215,7 +215,7 @@ export const errorTable = {
     '4.7.0',
     'Too many connections',
     'warn',
-    'More connections than `limits.maxConnections` or `limits.maxConnectionsPerAddress`.',
+    'More connections than `limits.max_connections` or `limits.max_connections_per_address`.',
   ),
   'timed-out': entry(
     421,

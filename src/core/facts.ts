@@ -4,6 +4,12 @@ import type { Envelope } from './envelope.ts';
 import type { KeyFormat, KeyLookup } from './key.ts';
 import type { Shape } from './shape.ts';
 
+/**
+ * Fields that are no facts, in lower case: a trace would show the tenant's secret and hidden recipients. A rule that names one
+ * is an error of the policy file, so none is silently without effect.
+ */
+export const HIDDEN_FIELDS: readonly string[] = ['x-postern-tenant-auth', 'x-ms-exchange-crosspremises-bcc'];
+
 /** A top-level header field, unfolded, encoded words decoded (RFC 2047), name in lower case. */
 export interface FactField {
   readonly name: string;

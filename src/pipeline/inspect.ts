@@ -2,7 +2,7 @@
 import type { ByteSource } from '../core/bytes.ts';
 import type { Address } from '../core/address.ts';
 import type { Envelope } from '../core/envelope.ts';
-import type { FactField, Facts } from '../core/facts.ts';
+import { type FactField, type Facts, HIDDEN_FIELDS } from '../core/facts.ts';
 import type { KeyFormat, KeyLookup } from '../core/key.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Shape } from '../core/shape.ts';
@@ -13,7 +13,6 @@ import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
 import { isAutoSubmitted } from '../tenant/evidence.ts';
-import { stripOutbound } from '../tenant/exchange-headers.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -32,8 +31,7 @@ export async function inspect(
     envelope,
     size: message.size,
     shape,
-    // SECURITY: what must not cross the gateway is no fact either: a trace would show secrets and hidden recipients.
-    fields: stripOutbound(header).fields.map(asFact),
+    fields: header.fields.map(asFact).filter(({ name }) => !HIDDEN_FIELDS.includes(name)),
     ...(from ? { from } : {}),
     visible: visibleRecipients(header),
     isAutomatic:

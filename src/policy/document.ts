@@ -3,6 +3,7 @@
 import { RE2JS } from 're2js';
 import { z } from 'zod';
 import { parseAddress, parseDomain } from '../core/address.ts';
+import { HIDDEN_FIELDS } from '../core/facts.ts';
 import { parseTenantId } from '../core/origin.ts';
 import { parsePattern } from './pattern.ts';
 
@@ -137,7 +138,7 @@ const partnerKey = z
 
 const header = z
   .strictObject({
-    name: text((value) => (/^[\x21-\x39\x3b-\x7e]+$/.test(value) ? undefined : 'is not a header field name')),
+    name: text(checkFieldName),
     equals: text().optional(),
     contains: text().optional(),
     matches: text(checkExpression).optional().describe('RE2 expression, found anywhere in the value'),
@@ -251,6 +252,13 @@ function hasKey(value: { smime?: unknown; pgp?: unknown }, context: Context): vo
   if (value.smime === undefined && value.pgp === undefined) {
     context.addIssue({ code: 'custom', message: 'name at least one of smime, pgp' });
   }
+}
+
+function checkFieldName(value: string): string | undefined {
+  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(value)) return 'is not a header field name';
+  return HIDDEN_FIELDS.includes(value.toLowerCase())
+    ? 'is kept from rules: it holds a secret or a hidden recipient'
+    : undefined;
 }
 
 function checkExpression(value: string): string | undefined {

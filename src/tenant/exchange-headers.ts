@@ -7,14 +7,14 @@ interface StripList {
   readonly names: readonly string[];
 }
 
-const outbound: StripList = {
-  prefixes: ['x-ms-exchange-organization-', 'x-ms-exchange-crosspremises-', 'x-postern-'],
-  names: ['x-organizationheaderspreserved'],
-};
-
 const retained: StripList = {
   prefixes: ['x-ms-exchange-crosspremises-'],
   names: ['x-organizationheaderspreserved'],
+};
+
+const outbound: StripList = {
+  prefixes: [...retained.prefixes, 'x-ms-exchange-organization-', 'x-postern-'],
+  names: retained.names,
 };
 
 // SECURITY: a tenant that promotes CrossPremises fields would take Internet mail for its own (test: T37).

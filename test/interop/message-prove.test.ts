@@ -142,6 +142,8 @@ test('a session that cannot be read is told with its place', async () => {
   assert.match(wrong.stderr, /wrong\.json:4:3: unknown key "tsl"; allowed: address, helo, sender, tls/);
   const missing = await proven('user.eml', 'none.json');
   assert.match(missing.stderr, /none\.json: no such file/);
+  workshop.write('twice.json', '{ "address": "192.0.2.1", "sender": "<>", "sender": "a@contoso.example" }');
+  assert.match((await proven('user.eml', 'twice.json')).stderr, /twice\.json:1:\d+: /);
   assert.deepEqual([broken.code, wrong.code, missing.code], [4, 4, 4]);
 });
 

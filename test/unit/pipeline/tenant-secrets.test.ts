@@ -56,6 +56,18 @@ test('shared-secret: two tenants with one secret are refused, at the second one'
   ]);
 });
 
+for (const name of ['X-Postern-Tenant-Auth', 'x-ms-exchange-crosspremises-bcc']) {
+  test(`policy: a rule on ${name} is an error, not a rule without effect`, () => {
+    const [problem, ...more] = problemsOf(
+      policyText(`rules:
+  - { name: a, when: { header: { name: ${name}, present: true } }, refuse: no }
+otherwise: { sign: none, encrypt: never }`),
+    );
+    assert.match(problem ?? '', / is kept from rules: it holds a secret or a hidden recipient$/);
+    assert.deepEqual(more, []);
+  });
+}
+
 const withProof = (proof: string) => policyText().replace('  leg:\n', `  proof: ${proof}\n  leg:\n`);
 for (const [proof, expected] of [
   ['{ secret: require }', /^6:\d+ secret: require needs a secret; name it in secrets/],
