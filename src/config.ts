@@ -7,6 +7,7 @@ import { parseDomain } from './core/address.ts';
 import { GatewayError } from './core/errors.ts';
 import { defaultLimits, type Limits } from './core/limits.ts';
 import type { LogLevel } from './core/log.ts';
+import type { ProofMode } from './core/origin.ts';
 import { describeIssues } from './policy/problems.ts';
 import { parseYaml } from './policy/yaml-source.ts';
 import type { Problem } from './policy/schema.ts';
@@ -34,7 +35,7 @@ export interface Config {
     /** CA files for client certificates; empty: the roots of the system. */
     readonly ca: readonly string[];
     readonly isPurposeChecked: boolean;
-    readonly addressCheck: 'off' | 'observe' | 'require';
+    readonly addressCheck: ProofMode;
     /** Undefined: the list that comes with Postern. */
     readonly addressRanges?: string;
   };

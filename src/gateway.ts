@@ -3,6 +3,7 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openControlServer } from './admin/control-server.ts';
+import type { DnsLookup } from './authentication/dns-lookup.ts';
 import type { Config } from './config.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Deliver } from './core/delivery.ts';
@@ -19,6 +20,7 @@ import { openQueue, type Queue } from './queue/queue.ts';
 import { startRunner } from './queue/runner.ts';
 import { defaultRetryPolicy } from './queue/schedule.ts';
 import { openLegs } from './smtp/legs.ts';
+import { openResolver } from './smtp/mx.ts';
 import { type Listener, openListener } from './smtp/listener.ts';
 import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
@@ -78,6 +80,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       ...receiveSettings(config),
       holds,
       keys,
+      lookup: dnsLookup(config),
       policies: inForce.policies,
       proof: inForce.proof,
       commit: async (message) => {
@@ -199,11 +202,16 @@ async function loadPolicies(services: Services) {
   return { policies, proof, deliver, applied: await applyAll(services, policies) };
 }
 
+/** DNS as messages are authenticated with it. */
+export function dnsLookup({ internet }: Config): DnsLookup {
+  const resolver = openResolver(internet.resolvers);
+  return (name, type) => resolver.resolve(name, type);
+}
+
 /** The list of ranges is read with the policies: one that cannot be used leaves the last good one in force. */
 export async function readProofSettings({ exchange, limits }: Config): Promise<ProofSettings> {
   const { certificateNames, addressCheck, addressRanges } = exchange;
   const common = { certificateNames, maxReceived: limits.maxReceived };
-  if (addressCheck === 'off') return common;
   const text = addressRanges === undefined ? exchangeRanges.join('\n') : await readText(addressRanges);
   const result = parseRanges(text);
   if ('ranges' in result) return { ...common, addresses: { mode: addressCheck, ranges: result.ranges } };

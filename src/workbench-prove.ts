@@ -8,10 +8,11 @@ import { type Address, parseAddress } from './core/address.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Origin } from './core/origin.ts';
 import type { Peer } from './core/peer.ts';
-import { readProofSettings } from './gateway.ts';
+import { dnsLookup, readProofSettings } from './gateway.ts';
 import { formatProblems, readPolicySet } from './pipeline/policy-set.ts';
 import { describeIssues } from './policy/problems.ts';
 import { parseYaml } from './policy/yaml-source.ts';
+import { verifyOwnSignatures } from './pipeline/authenticate.ts';
 import { gatherEvidence } from './tenant/evidence.ts';
 import { prove } from './tenant/proof.ts';
 import { holdMessage } from './workbench-input.ts';
@@ -60,9 +61,10 @@ export async function proveMessage(task: ProveTask): Promise<Proven> {
   const { peer, sender } = await readSession(task.sessionFile);
   await using open = new AsyncDisposableStack();
   const holds = await openWorkHolds(open);
-  const { header } = await holdMessage(watched(task.input, task), task.name, holds, config.limits);
+  const { held, header } = await holdMessage(watched(task.input, task), task.name, holds, config.limits);
   const { registry } = policies.set;
-  const origin = prove(registry, gatherEvidence(peer, { sender }, header), settings);
+  const dkim = await verifyOwnSignatures(registry, held, header, dnsLookup(config), task.at);
+  const origin = prove(registry, gatherEvidence(peer, { sender }, header, dkim), settings);
   const tenant = origin.kind === 'proven' ? registry.byId.get(origin.tenant)?.name : undefined;
   return { origin, ...(tenant === undefined ? {} : { tenant }) };
 }

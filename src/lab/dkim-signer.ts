@@ -2,12 +2,14 @@
 // the verifier that the gateway uses.
 import { createHash, createPublicKey, createSign, type KeyObject } from 'node:crypto';
 import type { ByteSource, Chunks } from '../core/bytes.ts';
-import { hasName, type RawField, rawField, readRawMessage } from './raw-header.ts';
+import { hasName, type RawField, rawField, readRawMessage, writeRawMessage } from './raw-header.ts';
 
 export interface DkimKey {
   readonly domain: string;
   readonly selector: string;
   readonly key: KeyObject;
+  /** More tags, as written: `x=1700000000`. A body length, l=, must be that of the whole body. */
+  readonly tags?: readonly string[];
 }
 
 /** The fields that Exchange Online signs (observed). */
@@ -35,6 +37,7 @@ export async function signDkim(message: ByteSource, signer: DkimKey, at: Date): 
     `t=${Math.floor(at.getTime() / 1000)}`,
     `h=${present.join(':')}`,
     `bh=${bodyHash}`,
+    ...(signer.tags ?? []),
     'b=',
   ];
   const own = rawField('DKIM-Signature', parameters.join(';\r\n '));
@@ -47,6 +50,12 @@ export async function signDkim(message: ByteSource, signer: DkimKey, at: Date): 
   sign.update(relaxedField(own).replace(/\r\n$/, ''));
   const signature = sign.sign(signer.key, 'base64').replace(/.{70}(?=.)/g, '$&\r\n ');
   return rawField('DKIM-Signature', `${parameters.join(';\r\n ')}${signature}`);
+}
+
+/** The message with its DKIM-Signature in front. */
+export async function withDkim(message: ByteSource, signer: DkimKey, at: Date): Promise<ByteSource> {
+  const { fields, rest } = await readRawMessage(message);
+  return writeRawMessage({ fields: [await signDkim(message, signer, at), ...fields], rest });
 }
 
 /** The TXT record for `<selector>._domainkey.<domain>`. */

@@ -1,7 +1,7 @@
 // Exchange Online as the client that brings a tenant's mail to the gateway. The certificate is the same for all tenants,
 // hostile ones included: it proves Exchange Online and never the tenant.
 import type { ByteSource } from '../core/bytes.ts';
-import { type DkimKey, signDkim } from './dkim-signer.ts';
+import { type DkimKey, withDkim } from './dkim-signer.ts';
 import { type StampKnobs, stampFor, type TemplateName } from './exchange-templates.ts';
 import type { LabTenant } from './exchange-tenant.ts';
 import { hasName, hasPrefix, rawField, readRawMessage, writeRawMessage } from './raw-header.ts';
@@ -71,15 +71,10 @@ export async function prepareTenantMail(tenant: LabTenant, mail: TenantMail, at:
   return {
     sender: mail.mailFrom ?? sender,
     recipients: mail.to,
-    message: mail.dkim ? await signed(stamped, mail.dkim, at) : stamped,
+    message: mail.dkim ? await withDkim(stamped, mail.dkim, at) : stamped,
     ...(mail.mailParameters === undefined ? {} : { mailParameters: mail.mailParameters }),
     ...(mail.sendsBareLineFeeds === undefined ? {} : { sendsBareLineFeeds: mail.sendsBareLineFeeds }),
   };
-}
-
-async function signed(message: ByteSource, key: DkimKey, at: Date): Promise<ByteSource> {
-  const { fields, rest } = await readRawMessage(message);
-  return writeRawMessage({ fields: [await signDkim(message, key, at), ...fields], rest });
 }
 
 function isServiceHeader(field: { readonly name: string; readonly raw: Buffer }): boolean {

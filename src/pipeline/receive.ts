@@ -17,9 +17,11 @@ import type { KeyStore } from '../keys/store.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
 import { readMessage } from '../mime/header-section.ts';
 import type { Holds } from '../storage/hold.ts';
+import type { DnsLookup } from '../authentication/dns-lookup.ts';
 import { gatherEvidence } from '../tenant/evidence.ts';
 import { hasRetainedHeaders } from '../tenant/exchange-headers.ts';
 import { prove, type ProofSettings } from '../tenant/proof.ts';
+import { refuseSpoofing, verifyOwnSignatures } from './authenticate.ts';
 import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
 import type { PolicySet } from './policy-set.ts';
@@ -32,6 +34,8 @@ export interface ReceiveServices {
   readonly bareLineEnds: 'normalise' | 'refuse';
   /** Read once per message as well. */
   readonly proof: () => ProofSettings;
+  /** DNS, for the authentication of messages. */
+  readonly lookup: DnsLookup;
   readonly holds: Holds;
   readonly keys: KeyStore;
   readonly policies: () => PolicySet;
@@ -75,17 +79,21 @@ async function story(
   signal.throwIfAborted();
 
   const { header } = await readMessage(held.open(), limits);
-  const evidence = gatherEvidence(peer, envelope, header);
+  const { registry } = policies;
+  const dkim = await verifyOwnSignatures(registry, held, header, services.lookup, at);
+  const evidence = gatherEvidence(peer, envelope, header, dkim);
   // A loop can run through local recipients alone, which need no proof.
   if (evidence.receivedCount >= limits.maxReceived)
     throw new GatewayError('mail-loop', `${evidence.receivedCount} Received fields`);
-  const origin = prove(policies.registry, evidence, services.proof());
+  const settings = services.proof();
+  const origin = prove(registry, evidence, settings);
   if (origin.kind === 'proven' && hasRetainedHeaders(header)) {
     const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
     log.warn('retained-headers', { tenant: origin.tenant, advice });
   }
   const facts = await inspect(held, header, envelope, limits);
   const plans = await decide(policies, services.keys, facts, origin, at);
+  if (origin.kind === 'unproven') await refuseSpoofing(registry, evidence, settings, { ...services, log });
   logDecision(log, origin, facts.size, plans);
 
   const refusals = plans.flatMap(({ plan }) => plan.refusals);

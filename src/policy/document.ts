@@ -62,6 +62,8 @@ const leg = z
   })
   .describe('How mail is delivered to the tenant');
 
+const proofMode = z.enum(['off', 'observe', 'require']);
+
 const proof = z
   .strictObject({
     secrets: z
@@ -69,10 +71,19 @@ const proof = z
       .max(2)
       .default([])
       .describe('Values of X-Postern-Tenant-Auth: the current and, while the rule changes, the previous one'),
-    secret: z
-      .enum(['off', 'observe', 'require'])
-      .default('off')
-      .describe('Whether mail of users needs the secret'),
+    secret: proofMode.default('off').describe('Whether mail of users needs the secret'),
+    dkim: proofMode
+      .default('observe')
+      .describe("Whether mail of users needs a valid DKIM signature of one of the tenant's domains"),
+    own_domain: proofMode
+      .default('require')
+      .describe(
+        "Whether mail from outside with a From of the tenant's domains needs an aligned DKIM signature or SPF pass",
+      ),
+    forwarded: z
+      .enum(['refuse', 'relay'])
+      .default('refuse')
+      .describe('Mail from outside that a mailbox of the tenant forwards to the outside'),
     hybrid: z
       .enum(['refuse', 'relay'])
       .default('refuse')

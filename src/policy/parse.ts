@@ -65,7 +65,10 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
           path,
           position: source.positionOf(['tenant', 'proof', 'secrets', index]),
         })),
+        dkimMode: tenant.proof.dkim,
+        ownDomainMode: tenant.proof.own_domain,
         isHybridRelayed: tenant.proof.hybrid === 'relay',
+        isForwardedRelayed: tenant.proof.forwarded === 'relay',
       },
       leg: {
         host: canonicalDomain(tenant.leg.host),

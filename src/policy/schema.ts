@@ -3,7 +3,7 @@
 import type { RE2JS } from 're2js';
 import type { KeyFormat } from '../core/key.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
-import type { TenantId } from '../core/origin.ts';
+import type { ProofMode, TenantId } from '../core/origin.ts';
 import type { Pattern } from './pattern.ts';
 
 /** A place in a policy file. Lines and columns count from 1. */
@@ -40,10 +40,13 @@ export interface PolicyTenant {
 
 /** What the proof of origin asks of this tenant's mail. Secrets are references, `env:NAME` or `file:path`. */
 export interface PolicyProof {
-  readonly secretMode: 'off' | 'observe' | 'require';
+  readonly dkimMode: ProofMode;
+  readonly secretMode: ProofMode;
   /** The current and the previous one. */
   readonly secrets: readonly FileEntry[];
+  readonly ownDomainMode: ProofMode;
   readonly isHybridRelayed: boolean;
+  readonly isForwardedRelayed: boolean;
 }
 
 /** Where mail for the tenant goes, and which client certificate it shows. File names as written, not resolved. */

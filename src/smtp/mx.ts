@@ -114,8 +114,11 @@ async function open(
   }
 }
 
-/** A resolver for one connection, so that stopping one cancels the look-ups of no other. */
-function openResolver(servers: readonly string[]): Resolver {
+/**
+ * A resolver over these servers, or the system's. One for each connection, so that stopping one cancels the look-ups of no
+ * other. Throws GatewayError `config-invalid`.
+ */
+export function openResolver(servers: readonly string[]): Resolver {
   const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES });
   try {
     if (servers.length > 0) resolver.setServers(servers);

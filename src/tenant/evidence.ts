@@ -1,5 +1,6 @@
 // What was observed about the origin of a message: the peer, the envelope, and the header fields that Exchange Online
 // stamps. Lists keep every occurrence, since repetition is itself evidence. No verdicts here.
+import type { DkimVerdict } from '../authentication/dkim.ts';
 import type { Address } from '../core/address.ts';
 import type { Envelope } from '../core/envelope.ts';
 import type { Peer } from '../core/peer.ts';
@@ -22,6 +23,8 @@ export interface Evidence {
   readonly attributions: readonly string[];
   /** Values of X-Postern-Tenant-Auth. SECURITY: as secrets, so that no log or error shows what was tried. */
   readonly secrets: readonly Secret[];
+  /** DKIM signatures, one verdict each, on the bytes as they were held. */
+  readonly dkim: readonly DkimVerdict[];
   /** Values of From and Sender. Resent-From is not gathered: it proves nothing. */
   readonly from: readonly string[];
   readonly senderFields: readonly string[];
@@ -35,6 +38,7 @@ export function gatherEvidence(
   peer: Peer,
   { sender }: Pick<Envelope, 'sender'>,
   header: HeaderSection,
+  dkim: readonly DkimVerdict[],
 ): Evidence {
   // SECURITY: fieldValue takes off blanks and nothing else, so a value with NBSP or another invisible character stays
   // different from the one it imitates (test: stamped-nbsp).
@@ -48,6 +52,7 @@ export function gatherEvidence(
     entities: written('X-MS-Exchange-CrossTenant-FromEntityHeader'),
     attributions: written('X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp'),
     secrets: written('X-Postern-Tenant-Auth').map((value) => new Secret(value)),
+    dkim,
     from: written('From'),
     senderFields: written('Sender'),
     isAutomatic: isAutoSubmitted(written('Auto-Submitted')) || isReport(written('Content-Type')),

@@ -1,21 +1,28 @@
-// The proof that a message originates from a hosted tenant: conditions C1 to C7 and C9 to C11, each a function
+// The proof that a message originates from a hosted tenant: conditions C1 to C11, each a function
 // of its own, and which of them each path needs. Pure and total. The only place that makes a ProvenOrigin.
 import type { ErrorCode } from '../core/errors.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
-import { attest, type MessageClass, type Origin, parseTenantId, type ProofFailure } from '../core/origin.ts';
+import {
+  attest,
+  type MessageClass,
+  type Origin,
+  parseTenantId,
+  type ProofFailure,
+  type ProofMode,
+} from '../core/origin.ts';
 import type { Peer } from '../core/peer.ts';
 import { parseAddressList } from '../mime/address-list.ts';
 import type { AddressRanges } from './address-ranges.ts';
 import type { Evidence } from './evidence.ts';
-import { type ProofMode, type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
+import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export interface ProofSettings {
   /** Names that Exchange Online shows in its client certificate, compared whole, letter case aside. */
   readonly certificateNames: readonly string[];
-  /** Where Exchange Online connects from; undefined: not looked at. */
-  readonly addresses?: { readonly mode: Exclude<ProofMode, 'off'>; readonly ranges: AddressRanges };
+  /** Where Exchange Online connects from. */
+  readonly addresses?: { readonly mode: ProofMode; readonly ranges: AddressRanges };
   /** Received fields from which on a message counts as looping. */
   readonly maxReceived: number;
 }
@@ -26,7 +33,7 @@ export interface ProofSettings {
  */
 export function prove(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
   const identity = identify(tenants, evidence);
-  const secret = 'failure' in identity ? undefined : checkSecret(identity, evidence);
+  const missed = 'failure' in identity ? [] : checkAuthenticity(tenants, identity, evidence);
   const failures = [
     canRelay(evidence.peer, settings),
     checkHops(evidence, settings),
@@ -35,7 +42,7 @@ export function prove(tenants: TenantRegistry, evidence: Evidence, settings: Pro
       : [
           checkOrganization(tenants, identity.tenant, evidence),
           ...pathChecks[identity.path](tenants, identity.tenant, evidence),
-          secret?.mode === 'require' ? secret.failure : undefined,
+          ...missed.map(({ mode, failure: missing }) => (mode === 'require' ? missing : undefined)),
           checkEnabled(identity.tenant),
         ]),
   ].filter((failure) => failure !== undefined);
@@ -43,13 +50,13 @@ export function prove(tenants: TenantRegistry, evidence: Evidence, settings: Pro
   if ('failure' in identity) return { kind: 'unproven', reasons: [identity.failure] };
   const observed = [
     settings.addresses?.mode === 'observe' ? checkAddress(evidence.peer, settings) : undefined,
-    secret?.mode === 'observe' ? secret.failure : undefined,
+    ...missed.map(({ mode, failure: missing }) => (mode === 'observe' ? missing : undefined)),
   ].filter((failure) => failure !== undefined);
   return attest(identity.tenant.id, classOf(identity.path, evidence), observed);
 }
 
 /** How the message came to be in the tenant, by what Exchange wrote on it. */
-type Path = 'normal' | 'system' | 'hybrid';
+type Path = 'normal' | 'system' | 'forwarded' | 'hybrid';
 type Check = (tenants: TenantRegistry, tenant: Tenant, evidence: Evidence) => ProofFailure | undefined;
 
 const pathChecks: Readonly<
@@ -57,6 +64,8 @@ const pathChecks: Readonly<
 > = {
   normal: (tenants, tenant, evidence) => [checkClass(evidence), checkSender(tenants, tenant, evidence)],
   system: (tenants, tenant, evidence) => [checkSystemClass(evidence), checkSender(tenants, tenant, evidence)],
+  // Its senders are strangers: nothing about them is a condition, and it is never taken for a user's mail.
+  forwarded: (_, tenant) => [checkForwarded(tenant)],
   hybrid: (tenants, tenant, evidence) => [
     checkSender(tenants, tenant, evidence),
     checkAttribution(tenant, evidence),
@@ -66,6 +75,19 @@ const pathChecks: Readonly<
 
 /** C1 to C3, all that is known at RCPT: whether this client may name a recipient that is not local. */
 export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | undefined {
+  return (
+    checkClient(peer, settings) ??
+    (settings.addresses?.mode === 'require' ? checkAddress(peer, settings) : undefined)
+  );
+}
+
+/** Whether the client is Exchange Online by one of its two marks; some tenant's mail, whoever's. */
+export function isExchange(peer: Peer, settings: ProofSettings): boolean {
+  return checkClient(peer, settings) === undefined || settings.addresses?.ranges.has(peer.address) === true;
+}
+
+/** C1 and C2. */
+function checkClient(peer: Peer, settings: ProofSettings): ProofFailure | undefined {
   if (!peer.tls) return failure('C1', 'tls-required', 'no TLS');
   const { certificate } = peer.tls;
   if (!certificate) return failure('C2', 'client-not-verified', 'no client certificate in this handshake');
@@ -82,7 +104,7 @@ export function canRelay(peer: Peer, settings: ProofSettings): ProofFailure | un
   const accepted = new Set(settings.certificateNames.map((name) => name.toLowerCase()));
   if (!names.some((name) => accepted.has(name.toLowerCase())))
     return failure('C2', 'client-not-verified', 'client certificate has none of the accepted names');
-  return settings.addresses?.mode === 'require' ? checkAddress(peer, settings) : undefined;
+  return undefined;
 }
 
 /** C3: the client connects from where Exchange Online does. */
@@ -109,13 +131,13 @@ function identify(tenants: TenantRegistry, evidence: Evidence): Identity {
   const parsed = parseTenantId(id);
   const tenant = parsed && tenants.byId.get(parsed);
   return tenant
-    ? { tenant, path: isHybrid(evidence) ? 'hybrid' : 'normal' }
+    ? { tenant, path: pathOf(evidence) }
     : { failure: failure('C4', 'organization-not-authorized', 'tenant is not registered here') };
 }
 
 /**
  * Exchange stamps no id on its reports and notifications; the organisation names the tenant then. SECURITY: a stranger
- * can write all of it, so this path never goes without the secret (test: T25).
+ * can write all of it, so this path never goes without a signature or the secret (test: T25).
  */
 function identifySystem(tenants: TenantRegistry, evidence: Evidence): Identity {
   if (!isSystemMail(evidence)) return { failure: failure('C4', 'tenant-missing', 'no CrossTenant-Id') };
@@ -177,20 +199,65 @@ function checkHybrid({ proof }: Tenant): ProofFailure | undefined {
     : failure('C7', 'hybrid-not-enabled', 'on-premises mail is not relayed for this tenant');
 }
 
+function checkForwarded({ proof }: Tenant): ProofFailure | undefined {
+  return proof.isForwardedRelayed
+    ? undefined
+    : failure('C7', 'forwarded-not-enabled', 'forwarded mail is not relayed for this tenant');
+}
+
+/** A condition that does not hold, and what that means. */
+interface Missed {
+  readonly mode: ProofMode;
+  readonly failure: ProofFailure;
+}
+
+/**
+ * C8 and C9, the evidence that a stranger cannot write: each in its mode where a user or an own server sent the mail. What
+ * has less evidence of its own, system and forwarded mail, needs one of the two, whatever the modes.
+ */
+function checkAuthenticity(
+  tenants: TenantRegistry,
+  { tenant, path }: Identified,
+  evidence: Evidence,
+): readonly Missed[] {
+  const { dkimMode, secretMode } = tenant.proof;
+  const dkim = dkimMode === 'off' ? noSignature : checkDkim(tenants, tenant, evidence);
+  const secret = checkSecret(tenant, evidence);
+  if (path === 'system' || path === 'forwarded') {
+    if (!dkim || !secret) return [];
+    const isSigned = dkimMode !== 'off' && evidence.dkim.length > 0;
+    return [{ mode: 'require', failure: isSigned ? dkim : secret }];
+  }
+  return [
+    ...(dkim ? [{ mode: dkimMode, failure: dkim }] : []),
+    ...(secret ? [{ mode: secretMode, failure: secret }] : []),
+  ];
+}
+
+const noSignature = failure('C8', 'dkim-missing', 'DKIM signatures are not looked at');
+
+/** C8: a signature of one of the tenant's domains, which Exchange adds before the connector. */
+function checkDkim(tenants: TenantRegistry, tenant: Tenant, { dkim }: Evidence): ProofFailure | undefined {
+  const own = dkim.filter(({ domain }) => tenantOfDomain(tenants, domain)?.id === tenant.id);
+  if (own.some(({ result }) => result === 'pass')) return undefined;
+  const unavailable = own.find(({ result }) => result === 'unavailable');
+  if (unavailable) return failure('C8', 'authentication-unavailable', `DKIM key: ${unavailable.reason}`);
+  const reasons = own.map(({ domain, reason }) => `${domain}: ${reason}`).join('; ');
+  return failure(
+    'C8',
+    'dkim-missing',
+    `no valid DKIM signature of the tenant (${reasons || 'none is there'})`,
+  );
+}
+
 /** C9: exactly one secret, one of the tenant's. Every known one is compared, whichever matches. */
-function checkSecret(
-  { tenant: { proof }, path }: Identified,
-  { secrets }: Evidence,
-): { readonly mode: ProofMode; readonly failure: ProofFailure } | undefined {
+export function checkSecret({ proof }: Tenant, { secrets }: Evidence): ProofFailure | undefined {
   const [given, ...others] = secrets;
   const isKnown = given !== undefined && proof.secrets.map((known) => known.equals(given)).includes(true);
   if (isKnown && others.length === 0) return undefined;
   const state =
     given === undefined ? 'missing' : others.length > 0 ? 'repeated' : 'not the secret of the tenant';
-  return {
-    mode: path === 'system' ? 'require' : proof.secretMode,
-    failure: failure('C9', 'tenant-auth-missing', `X-Postern-Tenant-Auth is ${state}`),
-  };
+  return failure('C9', 'tenant-auth-missing', `X-Postern-Tenant-Auth is ${state}`);
 }
 
 /** C6: whoever the message names as its sender is in a domain of the tenant. */
@@ -231,7 +298,7 @@ function checkEnabled({ isEnabled }: Tenant): ProofFailure | undefined {
 }
 
 function classOf(path: Path, evidence: Evidence): MessageClass {
-  if (path === 'hybrid') return 'hybrid';
+  if (path === 'hybrid' || path === 'forwarded') return path;
   return isSystemMail(evidence) ? 'system' : 'user';
 }
 
@@ -240,8 +307,11 @@ function isSystemMail({ sender, isAutomatic }: Evidence): boolean {
   return sender === null && isAutomatic;
 }
 
-function isHybrid({ authAs, entities }: Evidence): boolean {
-  return isOnly(authAs, 'Anonymous') && isOnly(entities, 'HybridOnPrem');
+/** C7, as far as it tells the paths apart. */
+function pathOf({ authAs, entities }: Evidence): Path {
+  if (!isOnly(authAs, 'Anonymous')) return 'normal';
+  if (isOnly(entities, 'HybridOnPrem')) return 'hybrid';
+  return isOnly(entities, 'Internet') ? 'forwarded' : 'normal';
 }
 
 function failure(condition: ProofFailure['condition'], error: ErrorCode, reason: string): ProofFailure {

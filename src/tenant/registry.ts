@@ -2,20 +2,26 @@
 // is this" never depends on order.
 import { parseDomain } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { TenantId } from '../core/origin.ts';
+import type { ProofMode, TenantId } from '../core/origin.ts';
 import type { Secret } from '../core/secret.ts';
-
-/** `off`: not looked at. `observe`: what does not hold is reported and changes nothing. `require`: it has to hold. */
-export type ProofMode = 'off' | 'observe' | 'require';
 
 /** What the tenant's proof asks for beyond the stamps of Exchange. */
 export interface TenantProof {
-  /** C9 for users' and on-premises mail. Reports and notifications without an id need a secret in any mode. */
+  /**
+   * C8 for users' and on-premises mail. Forwarded mail, and reports and notifications without an id, need a signature or
+   * a secret in any mode.
+   */
+  readonly dkimMode: ProofMode;
+  /** C9, likewise. */
   readonly secretMode: ProofMode;
   /** Values of X-Postern-Tenant-Auth that count: the current and, while the rule changes, the previous one. */
   readonly secrets: readonly Secret[];
+  /** Whether unproven mail from the tenant's domains needs an aligned DKIM signature or SPF pass. */
+  readonly ownDomainMode: ProofMode;
   /** Whether mail of the tenant's on-premises servers is relayed. */
   readonly isHybridRelayed: boolean;
+  /** Whether Internet mail that a mailbox forwards is relayed. */
+  readonly isForwardedRelayed: boolean;
 }
 
 export interface Tenant {

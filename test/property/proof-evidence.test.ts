@@ -2,19 +2,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import type { ProofMode } from '../../src/core/origin.ts';
 import type { Peer } from '../../src/core/peer.ts';
 import { Secret } from '../../src/core/secret.ts';
 import type { Evidence } from '../../src/tenant/evidence.ts';
 import { canRelay, prove } from '../../src/tenant/proof.ts';
-import { openRegistry, type ProofMode, type TenantProof } from '../../src/tenant/registry.ts';
+import { openRegistry, type TenantProof } from '../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from '../support/policy.ts';
 
 const SECRET_A = 'secret-of-tenant-A-01';
 const SECRET_B = 'secret-of-tenant-B-01';
-const proofOf = (secretMode: ProofMode, secret: string, isHybridRelayed: boolean): TenantProof => ({
+const proofOf = (
+  dkimMode: ProofMode,
+  secretMode: ProofMode,
+  secret: string,
+  isHybridRelayed: boolean,
+): TenantProof => ({
+  dkimMode,
   secretMode,
   secrets: [new Secret(secret)],
+  ownDomainMode: 'off',
   isHybridRelayed,
+  isForwardedRelayed: true,
 });
 
 const registry = openRegistry([
@@ -24,7 +33,7 @@ const registry = openRegistry([
     domains: ['contoso.example'],
     matchSubDomains: false,
     isEnabled: true,
-    proof: proofOf('off', SECRET_A, true),
+    proof: proofOf('require', 'off', SECRET_A, true),
   },
   {
     id: TENANT_B,
@@ -32,7 +41,7 @@ const registry = openRegistry([
     domains: ['fabrikam.example'],
     matchSubDomains: true,
     isEnabled: true,
-    proof: proofOf('require', SECRET_B, false),
+    proof: proofOf('observe', 'require', SECRET_B, false),
   },
 ]);
 const settings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
@@ -93,16 +102,26 @@ const anyEvidence: fc.Arbitrary<Evidence> = fc.record({
   ),
   attributions: some(`TenantId=${TENANT_A};`, `TenantId=${TENANT_B};`),
   secrets: some(SECRET_A, SECRET_B).map((values) => values.map((value) => new Secret(value))),
+  dkim: fc.array(
+    fc.record({
+      domain: fc.constantFrom('contoso.example', 'fabrikam.example', 'evil.example', ''),
+      result: fc.constantFrom('pass', 'pass', 'fail', 'unavailable'),
+      reason: fc.constant(''),
+    }),
+    { maxLength: 3 },
+  ),
   isAutomatic: fc.boolean(),
   receivedCount: fc.oneof(fc.constant(3), fc.nat(60)),
 });
 
-/** One in five is stamped as on-premises mail, which chance alone would hardly make. */
-const evidence = fc
-  .tuple(anyEvidence, fc.nat(4))
-  .map(([any, dice]) => (dice === 0 ? { ...any, authAs: ['Anonymous'], entities: ['HybridOnPrem'] } : any));
+/** Three in six are stamped as what chance alone would hardly make: on-premises, forwarded, a report without id. */
+const evidence = fc.tuple(anyEvidence, fc.nat(5)).map(([any, dice]) => {
+  if (dice === 0) return { ...any, authAs: ['Anonymous'], entities: ['HybridOnPrem'] };
+  if (dice === 1) return { ...any, authAs: ['Anonymous'], entities: ['Internet'] };
+  return dice === 2 ? { ...any, tenantIds: [], sender: null, isAutomatic: true } : any;
+});
 
-test('whatever is proven has one id, one organisation and one author of the same tenant', () => {
+test('whatever is proven has the stamps of one tenant, and a signature or secret where they alone say too little', () => {
   let proven = 0;
   const seen = new Set<string>();
   fc.assert(
@@ -111,34 +130,37 @@ test('whatever is proven has one id, one organisation and one author of the same
       if (origin.kind === 'unproven') return assert.ok(origin.reasons.length > 0);
       proven += 1;
       const isA = origin.tenant === TENANT_A;
+      const domain = isA ? 'contoso.example' : 'fabrikam.example';
       const isSystemPath = evidence.tenantIds.length === 0;
       assert.deepEqual(evidence.tenantIds, isSystemPath ? [] : [origin.tenant]);
-      if (isSystemPath || !isA)
-        assert.deepEqual(
-          evidence.secrets.map((secret) => secret.reveal().toString()),
-          [isA ? SECRET_A : SECRET_B],
-        );
-      const domain = origin.tenant === TENANT_A ? 'contoso.example' : 'fabrikam.example';
       assert.deepEqual(evidence.organizations, [domain]);
-      assert.equal(evidence.from.length, 1);
-      assert.ok(evidence.from[0]?.endsWith(`@${domain}`));
-      assert.ok(evidence.sender === null || evidence.sender.domain === domain);
+      const isSigned = evidence.dkim.some((found) => found.domain === domain && found.result === 'pass');
+      const secrets = evidence.secrets.map((secret) => secret.reveal().toString());
+      const hasSecret = secrets.length === 1 && secrets[0] === (isA ? SECRET_A : SECRET_B);
+      if (isSystemPath || origin.class === 'forwarded') assert.ok(isSigned || hasSecret);
+      else assert.ok(isA ? isSigned : hasSecret);
       const pair = [...evidence.authAs, ...evidence.entities].join();
+      if (origin.class === 'forwarded') assert.equal(pair, 'Anonymous,Internet');
+      else {
+        assert.equal(evidence.from.length, 1);
+        assert.ok(evidence.from[0]?.endsWith(`@${domain}`));
+        assert.ok(evidence.sender === null || evidence.sender.domain === domain);
+      }
       if (origin.class === 'hybrid') {
         assert.deepEqual([pair, isA], ['Anonymous,HybridOnPrem', true]);
         assert.deepEqual(evidence.attributions, [`TenantId=${TENANT_A};`]);
       } else if (isSystemPath) assert.ok(['Internal,Hosted', 'Internal', 'Hosted', ''].includes(pair));
-      else assert.equal(pair, 'Internal,Hosted');
+      else if (origin.class !== 'forwarded') assert.equal(pair, 'Internal,Hosted');
       seen.add(isSystemPath ? 'system path' : origin.class);
       assert.equal(evidence.peer, goodPeer);
       assert.ok(evidence.receivedCount < 25);
-      if (origin.class !== 'hybrid')
+      if (origin.class === 'user' || origin.class === 'system')
         assert.equal(origin.class, evidence.sender === null && evidence.isAutomatic ? 'system' : 'user');
     }),
-    { numRuns: 6_000 },
+    { numRuns: 8_000 },
   );
-  assert.ok(proven > 20, `only ${proven} proven: the property says nothing`);
-  assert.deepEqual([...seen].toSorted(), ['hybrid', 'system', 'system path', 'user']);
+  assert.ok(proven > 100, `only ${proven} proven: the property says nothing`);
+  assert.deepEqual([...seen].toSorted(), ['forwarded', 'hybrid', 'system', 'system path', 'user']);
 });
 
 test('a client that may not relay at RCPT is never proven after DATA', () => {

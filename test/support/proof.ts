@@ -1,4 +1,5 @@
 // Whole header sections for the proof of tenant: what Exchange Online stamps, changed by the case.
+import type { DkimVerdict } from '../../src/authentication/dkim.ts';
 import { bytesSource } from '../../src/core/bytes.ts';
 import type { Envelope } from '../../src/core/envelope.ts';
 import { defaultLimits } from '../../src/core/limits.ts';
@@ -11,7 +12,14 @@ import { openRegistry, type TenantProof } from '../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from './policy.ts';
 
 /** Nothing but the stamps of Exchange is asked for. */
-export const stampsAlone: TenantProof = { secretMode: 'off', secrets: [], isHybridRelayed: false };
+export const stampsAlone: TenantProof = {
+  dkimMode: 'off',
+  secretMode: 'off',
+  secrets: [],
+  ownDomainMode: 'require',
+  isHybridRelayed: false,
+  isForwardedRelayed: false,
+};
 
 export const TENANT_E = 'eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee';
 export const CONSUMER = '84df9e7f-e9f6-40af-b435-aaaaaaaaaaaa';
@@ -88,6 +96,7 @@ export interface Case {
   /** MAIL FROM; null is the null sender. */
   readonly sender?: string | null;
   readonly tenants?: typeof registry;
+  readonly dkim?: readonly DkimVerdict[];
   readonly settings?: ProofSettings;
   /** `class` of A, or `condition error` of the first failure. */
   readonly expect: string;
@@ -98,6 +107,7 @@ export async function verdict({
   peer = peerWith(),
   sender,
   tenants = registry,
+  dkim = [],
   settings: proofSettings = settings,
 }: Case): Promise<Origin> {
   const { header } = await readMessage(bytesSource(Buffer.from(text)).open(), defaultLimits);
@@ -108,7 +118,7 @@ export async function verdict({
     smtpUtf8: true,
     body: '8BITMIME',
   };
-  return prove(tenants, gatherEvidence(peer, envelope, header), proofSettings);
+  return prove(tenants, gatherEvidence(peer, envelope, header, dkim), proofSettings);
 }
 
 export const id = 'X-MS-Exchange-CrossTenant-Id';

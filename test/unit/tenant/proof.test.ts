@@ -134,13 +134,13 @@ const cases: readonly Case[] = [
     name: 'T28 forwarded Internet mail',
     text: message({ [authAs]: 'Anonymous', [entity]: 'Internet', From: 'user@isp.example' }),
     sender: 'user@isp.example',
-    expect: badClass,
+    expect: 'C7 forwarded-not-enabled',
   },
   {
     name: 'T29 forwarded Internet mail with rewritten MAIL FROM',
     text: message({ [authAs]: 'Anonymous', [entity]: 'Internet', From: 'user@isp.example' }),
     sender: 'bounces+SRS=ab=cd@contoso.example',
-    expect: badClass,
+    expect: 'C7 forwarded-not-enabled',
   },
   {
     name: 'T30 hybrid mail',
