@@ -28,7 +28,7 @@ import { openHolds } from './storage/hold.ts';
 import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
 import type { ProofSettings } from './tenant/proof.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
-import { createKekFile, readKek } from './storage/kek.ts';
+import { createKekFile, deriveKey, readKek } from './storage/kek.ts';
 
 /** What a test or the demo may put in place of the system's. */
 export interface GatewayEnvironment {
@@ -53,6 +53,8 @@ interface Services {
   readonly log: Log;
   readonly keys: KeyStore;
   readonly queue: Queue;
+  /** Makes done marks. */
+  readonly doneKey: Secret;
 }
 
 /**
@@ -81,6 +83,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       holds,
       keys,
       lookup: dnsLookup(config),
+      doneKey: services.doneKey,
       policies: inForce.policies,
       proof: inForce.proof,
       commit: async (message) => {
@@ -170,7 +173,8 @@ async function openServices(
       reserveBytes: minFreeBytes,
     }),
   );
-  return { config, clock, log, keys: openKeyStore({ database, log }), queue };
+  const doneKey = deriveKey(kek, 'done marks');
+  return { config, clock, log, keys: openKeyStore({ database, log }), queue, doneKey };
 }
 
 /** The policies in force with what hangs on them. A set that cannot be in force as a whole changes nothing. */
@@ -198,7 +202,7 @@ async function putInForce(services: Services): Promise<InForce> {
 async function loadPolicies(services: Services) {
   const policies = await readPolicies(services);
   const deliver = await openDelivery(services, policies);
-  const proof = await readProofSettings(services.config);
+  const proof = { ...(await readProofSettings(services.config)), doneKey: services.doneKey };
   return { policies, proof, deliver, applied: await applyAll(services, policies) };
 }
 
@@ -209,9 +213,9 @@ export function dnsLookup({ internet }: Config): DnsLookup {
 }
 
 /** The list of ranges is read with the policies: one that cannot be used leaves the last good one in force. */
-export async function readProofSettings({ exchange, limits }: Config): Promise<ProofSettings> {
+export async function readProofSettings({ exchange, limits, hostname }: Config): Promise<ProofSettings> {
   const { certificateNames, addressCheck, addressRanges } = exchange;
-  const common = { certificateNames, maxReceived: limits.maxReceived };
+  const common = { certificateNames, hostname, maxReceived: limits.maxReceived };
   const text = addressRanges === undefined ? exchangeRanges.join('\n') : await readText(addressRanges);
   const result = parseRanges(text);
   if ('ranges' in result) return { ...common, addresses: { mode: addressCheck, ranges: result.ranges } };

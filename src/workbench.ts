@@ -222,7 +222,7 @@ function originOf(
   envelope: Envelope,
   header: HeaderSection,
 ): Origin {
-  const settings = { certificateNames: [HOSTNAME], maxReceived: limits.maxReceived };
+  const settings = { certificateNames: [HOSTNAME], hostname: HOSTNAME, maxReceived: limits.maxReceived };
   const peer: Peer = { address: '127.0.0.1', port: 0, helo: HOSTNAME };
   if (direction === 'inbound') return prove(registry, gatherEvidence(peer, envelope, header, []), settings);
   const certificate = {

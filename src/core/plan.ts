@@ -22,7 +22,9 @@ export type Step =
   /** Verifies the signatures that are there after decryption. */
   | { readonly kind: 'verify'; readonly onInvalid: 'deliver-marked' | 'refuse' }
   /** Writes the results of decrypt and verify into X-Postern-* fields of the outer header. */
-  | { readonly kind: 'mark' };
+  | { readonly kind: 'mark' }
+  /** Loop-back: says to the tenant's rules that the message has been here. The last step. */
+  | { readonly kind: 'done'; readonly direction: 'inbound' | 'outbound' };
 
 /** One finished message for one recipient group over one leg. */
 export interface Copy {

@@ -13,6 +13,8 @@ import type { Lab } from './world.ts';
 export interface LabGatewayOptions {
   readonly own?: readonly Person[];
   readonly partners?: readonly Person[];
+  /** More keys of contoso's tenant section, YAML at column 0. */
+  readonly tenant?: string;
   /** More keys of contoso's proof section, YAML at column 0; its secret is there already. */
   readonly proof?: string;
   /** The outbound section of contoso's policy, YAML at column 0. */
@@ -86,9 +88,9 @@ export async function writeLabGateway(
   await mkdir(join(folder, 'policies'), { recursive: true });
   for (const name of HOSTED)
     await writeFile(join(folder, `keys/${name}.secret`), lab.secrets[name], { mode: 0o600 });
-  const { outbound = OUTBOUND, more = '', proof = '' } = options;
-  const contoso = { keys, outbound, more, proof };
-  const fabrikam = { keys: '', outbound: OUTBOUND, more: '', proof: '' };
+  const { outbound = OUTBOUND, more = '', proof = '', tenant = '' } = options;
+  const contoso = { keys, outbound, more, proof, tenant };
+  const fabrikam = { keys: '', outbound: OUTBOUND, more: '', proof: '', tenant: '' };
   await writeFile(join(folder, 'policies/contoso.yaml'), policyText(lab, folder, files, 'contoso', contoso));
   await writeFile(
     join(folder, 'policies/fabrikam.yaml'),
@@ -132,6 +134,7 @@ function policyText(
     readonly outbound: string;
     readonly more: string;
     readonly proof: string;
+    readonly tenant: string;
   },
 ): string {
   const tenant = lab.tenants[name];
@@ -141,6 +144,7 @@ tenant:
   id: ${tenant.id}
   name: ${name}
   domains: [${tenant.acceptedDomains.map((domain) => domain.name).join(', ')}]
+${sections.tenant.replace(/^(?=.)/gm, '  ')}
   proof:
     secrets: ['file:../keys/${name}.secret']
 ${sections.proof.replace(/^(?=.)/gm, '    ')}

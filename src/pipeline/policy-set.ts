@@ -13,8 +13,9 @@ import { parsePolicy, policyVersion, type Problem } from '../policy/parse.ts';
 import type { Policy } from '../policy/schema.ts';
 import { type Certificate, parsePemCertificates } from '../smime/certificate.ts';
 import { isKeyOf, readPrivateKey } from '../smime/private-key.ts';
+import type { DoneTokens } from '../tenant/done-marker.ts';
 import { openRegistry, type Tenant, type TenantRegistry } from '../tenant/registry.ts';
-import { readTenantSecrets, sharedSecrets } from './tenant-secrets.ts';
+import { readDoneTokens, readTenantSecrets, sharedSecrets } from './tenant-secrets.ts';
 
 /** What the tenant leg shows and trusts, as PEM. */
 export interface LegMaterial {
@@ -34,6 +35,8 @@ export interface LoadedPolicy {
   readonly leg: LegMaterial;
   /** Values of X-Postern-Tenant-Auth that prove the tenant. */
   readonly secrets: readonly Secret[];
+  /** What the rules of a loop-back tenant look for. */
+  readonly doneTokens?: DoneTokens;
   readonly keys: readonly DeclaredKey[];
   /** Keys that expired, files that others can read: the policy works all the same. */
   readonly warnings: readonly Problem[];
@@ -85,7 +88,13 @@ export async function readPolicy(
   const anchors = await readTrustAnchors(policy.trust.anchors, folder);
   const leg = await readLeg(policy, folder);
   const { secrets, ...unread } = await readTenantSecrets(policy.tenant.proof.secrets, folder);
-  const all = [...problems, ...anchors.problems, ...leg.problems, ...unread.problems].toSorted(byPlace);
+  const { loopBack } = policy.tenant;
+  const done: Awaited<ReturnType<typeof readDoneTokens>> = loopBack
+    ? await readDoneTokens(loopBack, folder)
+    : { problems: [] };
+  const all = [problems, anchors.problems, leg.problems, unread.problems, done.problems]
+    .flat()
+    .toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
   if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
   return {
@@ -96,6 +105,7 @@ export async function readPolicy(
       anchors: anchors.anchors,
       leg: leg.material,
       secrets,
+      ...(done.tokens && { doneTokens: done.tokens }),
       keys: declared,
       warnings: [...warnings, ...leg.warnings],
     },
@@ -104,7 +114,7 @@ export async function readPolicy(
 
 /** The tenant as the proof knows it. */
 export function tenantOf({ policy: { tenant }, secrets }: Pick<LoadedPolicy, 'policy' | 'secrets'>): Tenant {
-  return { ...tenant, proof: { ...tenant.proof, secrets } };
+  return { ...tenant, proof: { ...tenant.proof, secrets }, isLoopBack: tenant.loopBack !== undefined };
 }
 
 /** Problems as an operator reads them: one line each. */

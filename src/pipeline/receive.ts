@@ -9,10 +9,11 @@ import { asGatewayError, errorTable, GatewayError, replyFor } from '../core/erro
 import type { LegName } from '../core/leg.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
-import type { Origin } from '../core/origin.ts';
+import type { Origin, ProofFailure } from '../core/origin.ts';
 import type { Peer } from '../core/peer.ts';
 import type { Copy, Refusal } from '../core/plan.ts';
 import type { Reply } from '../core/reply.ts';
+import type { Secret } from '../core/secret.ts';
 import type { KeyStore } from '../keys/store.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
 import { readMessage } from '../mime/header-section.ts';
@@ -20,11 +21,11 @@ import type { Holds } from '../storage/hold.ts';
 import type { DnsLookup } from '../authentication/dns-lookup.ts';
 import { gatherEvidence } from '../tenant/evidence.ts';
 import { hasRetainedHeaders } from '../tenant/exchange-headers.ts';
-import { prove, type ProofSettings } from '../tenant/proof.ts';
+import { checkHops, checkInbound, prove, type ProofSettings } from '../tenant/proof.ts';
 import { refuseSpoofing, verifyOwnSignatures } from './authenticate.ts';
 import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
-import type { PolicySet } from './policy-set.ts';
+import { type PolicySet, tenantOf } from './policy-set.ts';
 import { runCopy } from './run-copy.ts';
 
 /** What the story needs. `policies` is read once per message, so that a reload never splits a message. */
@@ -37,6 +38,8 @@ export interface ReceiveServices {
   /** DNS, for the authentication of messages. */
   readonly lookup: DnsLookup;
   readonly holds: Holds;
+  /** Makes done marks. */
+  readonly doneKey: Secret;
   readonly keys: KeyStore;
   readonly policies: () => PolicySet;
   readonly commit: Commit;
@@ -58,7 +61,7 @@ export async function receive(
   try {
     return await story(services, log, peer, envelope, body, signal);
   } catch (error) {
-    return refuse(asGatewayError(error), envelope, log);
+    return replyToFailure(asGatewayError(error), envelope, log);
   }
 }
 
@@ -82,10 +85,9 @@ async function story(
   const { registry } = policies;
   const dkim = await verifyOwnSignatures(registry, held, header, services.lookup, at);
   const evidence = gatherEvidence(peer, envelope, header, dkim);
-  // A loop can run through local recipients alone, which need no proof.
-  if (evidence.receivedCount >= limits.maxReceived)
-    throw new GatewayError('mail-loop', `${evidence.receivedCount} Received fields`);
   const settings = services.proof();
+  // A loop can run through local recipients alone, which need no proof.
+  refuse(checkHops(evidence, settings));
   const origin = prove(registry, evidence, settings);
   if (origin.kind === 'proven' && hasRetainedHeaders(header)) {
     const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
@@ -93,6 +95,8 @@ async function story(
   }
   const facts = await inspect(held, header, envelope, limits);
   const plans = await decide(policies, services.keys, facts, origin, at);
+  for (const { direction, loaded } of plans)
+    if (direction === 'inbound') refuse(checkInbound(tenantOf(loaded), origin, evidence, settings));
   if (origin.kind === 'unproven') await refuseSpoofing(registry, evidence, settings, { ...services, log });
   logDecision(log, origin, facts.size, plans);
 
@@ -140,6 +144,7 @@ async function finish(
       limits: services.limits,
       at,
       hostname: services.hostname,
+      ...(loaded.doneTokens && { loopBack: { key: services.doneKey, tokens: loaded.doneTokens } }),
     }),
   );
   log.info('copy-finished', {
@@ -172,7 +177,11 @@ function refuseByRule(refusal: Refusal, origin: Origin, envelope: Envelope): Rep
   return { ...reply, text: `${reply.text} (${envelope.id})` };
 }
 
-function refuse(error: GatewayError, envelope: Envelope, log: Log): Reply {
+function refuse(failure: ProofFailure | undefined): void {
+  if (failure) throw new GatewayError(failure.error, `${failure.condition} ${failure.reason}`);
+}
+
+function replyToFailure(error: GatewayError, envelope: Envelope, log: Log): Reply {
   const { level } = errorTable[error.code];
   log[level]('message-refused', { code: error.code, reason: error.message, ...error.detail });
   const reply = replyFor(error.code);

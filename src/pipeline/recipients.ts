@@ -24,7 +24,8 @@ export function answerRecipient(
     const isFirstLocal = tenantOfDomain(policies.registry, first.domain) !== undefined;
     if (isFirstLocal !== (tenant !== undefined)) return replyFor('other-class');
   }
-  if (tenant) return tenant.isEnabled ? ACCEPTED : replyFor('tenant-suspended');
+  if (tenant && !tenant.isEnabled) return replyFor('tenant-suspended');
+  if (tenant && !tenant.isLoopBack) return ACCEPTED;
   const failure = canRelay(peer, proof);
   return failure ? replyFor(failure.error) : ACCEPTED;
 }

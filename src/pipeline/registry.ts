@@ -2,6 +2,7 @@
 import type { Step } from '../core/plan.ts';
 import type { Stage, StageContext } from './stage.ts';
 import { decryptStage } from './stages/decrypt.ts';
+import { doneStage } from './stages/done.ts';
 import { encryptStage } from './stages/encrypt.ts';
 import { markStage } from './stages/mark.ts';
 import { signStage } from './stages/sign.ts';
@@ -22,5 +23,7 @@ export function stageFor(step: Step, context: StageContext): Promise<Stage> | St
       return verifyStage(step, context);
     case 'mark':
       return markStage(step, context);
+    case 'done':
+      return doneStage(step, context);
   }
 }

@@ -4,8 +4,10 @@ import type { ByteSource, Chunks } from '../core/bytes.ts';
 import type { Limits } from '../core/limits.ts';
 import type { TenantId } from '../core/origin.ts';
 import type { StageOutcome } from '../core/outcome.ts';
+import type { Secret } from '../core/secret.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import type { Certificate } from '../smime/certificate.ts';
+import type { DoneTokens } from '../tenant/done-marker.ts';
 
 /**
  * `release: 'whole'`: nothing of the output may be used before the generator has returned, and nothing at all unless
@@ -33,6 +35,8 @@ export interface StageContext {
   readonly limits: Limits;
   readonly at: Date;
   readonly hostname: string;
+  /** Where the tenant's mail goes back to it. */
+  readonly loopBack?: { readonly key: Secret; readonly tokens: DoneTokens };
   readonly done: readonly StageOutcome[];
 }
 

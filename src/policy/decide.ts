@@ -40,7 +40,8 @@ export function decideOutbound(policy: Policy, facts: Facts, origin: ProvenOrigi
       refusals.push({ recipient, rule, error: verdict.error, explanation: verdict.explanation });
     else sendings.push({ recipient, leg, rule, ...pick(verdict) });
   }
-  return { copies: groupCopies(sendings, facts.visible), refusals, trace };
+  const copies = groupCopies(sendings, facts.visible).map((copy) => withDone(policy, copy, 'outbound'));
+  return { copies, refusals, trace };
 }
 
 /**
@@ -61,7 +62,7 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
   const verify: Step[] = inbound.verify ? [{ kind: 'verify', onInvalid: inbound.onInvalidSignature }] : [];
   const mark: Step[] = inbound.mark ? [{ kind: 'mark' }] : [];
   const plan = (copies: readonly Copy[], because: string): Plan => ({
-    copies,
+    copies: copies.map((each) => withDone(policy, each, 'inbound')),
     refusals: [],
     trace: recipients.map((recipient) => entry(recipient, 'inbound', true, because)),
   });
@@ -97,7 +98,14 @@ function firstMatch(
   return { rule: 'otherwise', treatment: policy.outbound.otherwise, because: 'no rule matches' };
 }
 
+/** Loop-back: whatever goes back to the tenant says so to its rules. */
+function withDone({ tenant }: Policy, copy: Copy, direction: 'inbound' | 'outbound'): Copy {
+  return tenant.loopBack ? { ...copy, steps: [...copy.steps, { kind: 'done', direction }] } : copy;
+}
+
+/** Loop-back: the tenant takes all of its mail back, and its own rules and MX look-ups lead it on. */
 function legFor(policy: Policy, recipient: Recipient, legs: TenantLegs | undefined): LegName {
+  if (policy.tenant.loopBack) return { kind: 'tenant', tenant: policy.tenant.id };
   const tenant = legs?.tenantOf(recipient.address.domain);
   return tenant === undefined ? { kind: policy.outbound.deliver } : { kind: 'tenant', tenant };
 }

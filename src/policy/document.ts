@@ -99,7 +99,14 @@ const proof = z
       });
   }, whole);
 
-const tenant = z.strictObject({
+const loopBack = z
+  .strictObject({
+    inbound_token: referenceTo('token'),
+    outbound_token: referenceTo('token'),
+  })
+  .describe('The MX stays at Exchange Online, whose rules send mail to the gateway and take it back');
+
+const tenantFields = z.strictObject({
   id: text((value) =>
     parseTenantId(value) === undefined
       ? 'is not a tenant id; write the GUID of the Microsoft Entra tenant, without braces'
@@ -112,8 +119,19 @@ const tenant = z.strictObject({
   proof: proof
     .prefault({})
     .describe('What the proof of origin asks for beyond the stamps of Exchange Online'),
+  loop_back: loopBack.optional(),
   leg,
 });
+
+const tenant = tenantFields.superRefine((value, context) => {
+  const hasSecret = !Array.isArray(value.proof?.secrets) || value.proof.secrets.length > 0;
+  if (value.loop_back !== undefined && !hasSecret)
+    context.addIssue({
+      code: 'custom',
+      path: ['loop_back'],
+      message: 'loop-back needs a secret, by which mail of the rules is known; name it in proof.secrets',
+    });
+}, whole);
 
 const ownSmime = z
   .strictObject({

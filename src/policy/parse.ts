@@ -9,7 +9,16 @@ import { checkAcross } from './check.ts';
 import { type PolicyDocument, policyDocument, policyJsonSchema, type TreatmentDocument } from './document.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { describeIssues } from './problems.ts';
-import type { Conditions, HeaderCondition, KeyEntry, Policy, Problem, Rule, Treatment } from './schema.ts';
+import type {
+  Conditions,
+  FileEntry,
+  HeaderCondition,
+  KeyEntry,
+  Policy,
+  Problem,
+  Rule,
+  Treatment,
+} from './schema.ts';
 import { type Path, parseYaml, type YamlSource } from './yaml-source.ts';
 
 export type { Problem } from './schema.ts';
@@ -70,6 +79,12 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
         isHybridRelayed: tenant.proof.hybrid === 'relay',
         isForwardedRelayed: tenant.proof.forwarded === 'relay',
       },
+      ...(tenant.loop_back && {
+        loopBack: {
+          inboundToken: tokenEntry(tenant.loop_back.inbound_token, 'inbound_token', source),
+          outboundToken: tokenEntry(tenant.loop_back.outbound_token, 'outbound_token', source),
+        },
+      }),
       leg: {
         host: canonicalDomain(tenant.leg.host),
         port: tenant.leg.port,
@@ -103,6 +118,10 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       mark: inbound.mark,
     },
   };
+}
+
+function tokenEntry(path: string, key: string, source: YamlSource): FileEntry {
+  return { path, position: source.positionOf(['tenant', 'loop_back', key]) };
 }
 
 type OwnKeyDocument = PolicyDocument['keys']['own'][number];

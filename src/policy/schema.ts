@@ -35,6 +35,8 @@ export interface PolicyTenant {
   readonly matchSubDomains: boolean;
   readonly isEnabled: boolean;
   readonly proof: PolicyProof;
+  /** The tenant's MX stays at Exchange Online, whose rules send mail here and take it back. */
+  readonly loopBack?: LoopBack;
   readonly leg: TenantLeg;
 }
 
@@ -47,6 +49,12 @@ export interface PolicyProof {
   readonly ownDomainMode: ProofMode;
   readonly isHybridRelayed: boolean;
   readonly isForwardedRelayed: boolean;
+}
+
+/** Tokens of X-Postern-Done by which the tenant's rules know mail that has been here. References, as for secrets. */
+export interface LoopBack {
+  readonly inboundToken: FileEntry;
+  readonly outboundToken: FileEntry;
 }
 
 /** Where mail for the tenant goes, and which client certificate it shows. File names as written, not resolved. */

@@ -1,6 +1,6 @@
 // The KEK: the one key that wraps the others at rest. It comes from outside the stores (a file, the environment, a
 // systemd credential) and is never written by the gateway except by `createKekFile`.
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
@@ -65,6 +65,11 @@ export async function createKekFile(path: string): Promise<void> {
   } catch (error) {
     throw asStorageError(error, `the KEK file ${path} cannot be made`);
   }
+}
+
+/** A key for one purpose, the same as long as the KEK is (RFC 5869). Tells nothing about the KEK or other purposes. */
+export function deriveKey(kek: Secret, purpose: string): Secret {
+  return new Secret(Buffer.from(hkdfSync('sha256', kek.reveal(), '', `postern ${purpose}`, KEK_BYTES)));
 }
 
 async function readSecretFile(path: string, forbiddenMode: number): Promise<Buffer> {

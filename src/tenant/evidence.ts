@@ -6,6 +6,7 @@ import type { Envelope } from '../core/envelope.ts';
 import type { Peer } from '../core/peer.ts';
 import { Secret } from '../core/secret.ts';
 import { parseContentType } from '../mime/content-type.ts';
+import { DONE_FIELD, messageIdOf } from './done-marker.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
 
 export interface Evidence {
@@ -31,6 +32,11 @@ export interface Evidence {
   /** Auto-Submitted other than `no` (RFC 3834 §5), or multipart/report. */
   readonly isAutomatic: boolean;
   readonly receivedCount: number;
+  /** Names after `by` in Received fields, in lower case. */
+  readonly receivedBy: readonly string[];
+  /** Values of X-Postern-Done. */
+  readonly doneMarks: readonly string[];
+  readonly messageId: string;
 }
 
 /** Gathers the evidence of one transaction from the outer header section, before anything is changed. */
@@ -57,12 +63,20 @@ export function gatherEvidence(
     senderFields: written('Sender'),
     isAutomatic: isAutoSubmitted(written('Auto-Submitted')) || isReport(written('Content-Type')),
     receivedCount: fieldsNamed(header, 'Received').length,
+    receivedBy: written('Received').map(nameOfReceiver),
+    doneMarks: written(DONE_FIELD),
+    messageId: messageIdOf(header),
   };
 }
 
 /** Auto-Submitted other than `no` (RFC 3834 §5). */
 export function isAutoSubmitted(values: readonly string[]): boolean {
   return values.some((value) => (/^[a-z-]*/i.exec(value)?.[0] ?? '').toLowerCase() !== 'no');
+}
+
+/** RFC 5321 §4.4, By-domain. */
+function nameOfReceiver(received: string): string {
+  return (/(?:^|[ \t])by[ \t]+([^ \t;()]{1,255})/i.exec(received)?.[1] ?? '').toLowerCase();
 }
 
 function isReport(values: readonly string[]): boolean {

@@ -12,10 +12,13 @@ import {
 } from '../core/origin.ts';
 import type { Peer } from '../core/peer.ts';
 import { parseAddressList } from '../mime/address-list.ts';
+import type { Secret } from '../core/secret.ts';
 import type { AddressRanges } from './address-ranges.ts';
+import { type Direction, hasDoneMark } from './done-marker.ts';
 import type { Evidence } from './evidence.ts';
 import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 
+const MAX_OWN_RECEIVED = 2;
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export interface ProofSettings {
@@ -25,6 +28,10 @@ export interface ProofSettings {
   readonly addresses?: { readonly mode: ProofMode; readonly ranges: AddressRanges };
   /** Received fields from which on a message counts as looping. */
   readonly maxReceived: number;
+  /** Name of this gateway in Received fields. */
+  readonly hostname: string;
+  /** Makes done marks. Undefined: none is recognised. */
+  readonly doneKey?: Secret;
 }
 
 /**
@@ -43,6 +50,7 @@ export function prove(tenants: TenantRegistry, evidence: Evidence, settings: Pro
           checkOrganization(tenants, identity.tenant, evidence),
           ...pathChecks[identity.path](tenants, identity.tenant, evidence),
           ...missed.map(({ mode, failure: missing }) => (mode === 'require' ? missing : undefined)),
+          checkDone(identity.tenant, 'outbound', evidence, settings),
           checkEnabled(identity.tenant),
         ]),
   ].filter((failure) => failure !== undefined);
@@ -285,11 +293,46 @@ function badSender(reason: string): ProofFailure {
   return failure('C6', 'sender-not-authorized', reason);
 }
 
-/** C10: RFC 5321 §6.3. */
-function checkHops({ receivedCount }: Evidence, { maxReceived }: ProofSettings): ProofFailure | undefined {
-  return receivedCount < maxReceived
+/** C10: RFC 5321 §6.3. Once through here for its sender's side and once for its recipient's is as it should be. */
+export function checkHops(
+  { receivedCount, receivedBy }: Evidence,
+  { maxReceived, hostname }: ProofSettings,
+): ProofFailure | undefined {
+  if (receivedCount >= maxReceived) return failure('C10', 'mail-loop', `${receivedCount} Received fields`);
+  const own = receivedBy.filter((name) => name === hostname.toLowerCase()).length;
+  return own < MAX_OWN_RECEIVED
     ? undefined
-    : failure('C10', 'mail-loop', `${receivedCount} Received fields`);
+    : failure('C10', 'mail-loop', `${own} Received fields of this gateway`);
+}
+
+/** C10 of loop-back: the message has been here, in this direction, for this tenant. */
+export function checkDone(
+  { id }: Tenant,
+  direction: Direction,
+  { doneMarks, messageId }: Evidence,
+  { doneKey }: ProofSettings,
+): ProofFailure | undefined {
+  return doneKey && hasDoneMark(doneMarks, doneKey, { tenant: id, direction, messageId })
+    ? failure('C10', 'mail-loop', `X-Postern-Done says that it has been here (${direction})`)
+    : undefined;
+}
+
+/**
+ * What mail for a tenant needs besides its recipients. SECURITY: loop-back mail goes into the tenant over a connector with
+ * rights, so that only what the tenant's own rule sent here may take it (test: loop-back-stranger).
+ */
+export function checkInbound(
+  tenant: Tenant,
+  origin: Origin,
+  evidence: Evidence,
+  settings: ProofSettings,
+): ProofFailure | undefined {
+  if (!tenant.isLoopBack) return undefined;
+  const outsider =
+    origin.kind === 'proven'
+      ? undefined
+      : (canRelay(evidence.peer, settings) ?? checkSecret(tenant, evidence));
+  return outsider ?? checkDone(tenant, 'inbound', evidence, settings);
 }
 
 /** C11, the last one: only the tenant itself learns that it is suspended. */

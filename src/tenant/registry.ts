@@ -33,6 +33,8 @@ export interface Tenant {
   readonly matchSubDomains: boolean;
   readonly isEnabled: boolean;
   readonly proof: TenantProof;
+  /** Whether the MX of the tenant is Exchange Online: then only its own rules bring mail for it. */
+  readonly isLoopBack: boolean;
 }
 
 export interface TenantRegistry {

@@ -33,6 +33,7 @@ const registry = openRegistry([
     domains: ['contoso.example'],
     matchSubDomains: false,
     isEnabled: true,
+    isLoopBack: false,
     proof: proofOf('require', 'off', SECRET_A, true),
   },
   {
@@ -41,10 +42,15 @@ const registry = openRegistry([
     domains: ['fabrikam.example'],
     matchSubDomains: true,
     isEnabled: true,
+    isLoopBack: false,
     proof: proofOf('observe', 'require', SECRET_B, false),
   },
 ]);
-const settings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
+const settings = {
+  certificateNames: ['mail.protection.outlook.com'],
+  hostname: 'gw.example',
+  maxReceived: 25,
+};
 
 const peer = (isVerified: boolean, name: string): Peer => ({
   address: '40.92.0.1',
@@ -111,6 +117,9 @@ const anyEvidence: fc.Arbitrary<Evidence> = fc.record({
     { maxLength: 3 },
   ),
   isAutomatic: fc.boolean(),
+  receivedBy: fc.constant([]),
+  doneMarks: fc.constant([]),
+  messageId: fc.constant(''),
   receivedCount: fc.oneof(fc.constant(3), fc.nat(60)),
 });
 

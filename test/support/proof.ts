@@ -30,6 +30,7 @@ export const tenantA = {
   domains: ['contoso.example', 'contoso.onmicrosoft.example', 'bücher.example'],
   matchSubDomains: false,
   isEnabled: true,
+  isLoopBack: false,
   proof: stampsAlone,
 };
 export const tenantB = {
@@ -38,10 +39,15 @@ export const tenantB = {
   domains: ['fabrikam.example'],
   matchSubDomains: false,
   isEnabled: true,
+  isLoopBack: false,
   proof: stampsAlone,
 };
 export const registry = openRegistry([tenantA, tenantB]);
-export const settings: ProofSettings = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
+export const settings: ProofSettings = {
+  certificateNames: ['mail.protection.outlook.com'],
+  hostname: 'gw.example',
+  maxReceived: 25,
+};
 
 export const exoCertificate: PeerCertificate = {
   isVerified: true,

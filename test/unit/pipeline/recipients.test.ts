@@ -15,6 +15,7 @@ const registry = openRegistry([
     domains: ['contoso.example'],
     matchSubDomains: false,
     isEnabled: true,
+    isLoopBack: false,
     proof: stampsAlone,
   },
   {
@@ -23,11 +24,12 @@ const registry = openRegistry([
     domains: ['suspended.example'],
     matchSubDomains: false,
     isEnabled: false,
+    isLoopBack: false,
     proof: stampsAlone,
   },
 ]);
 const policies: PolicySet = { registry, all: [], of: () => undefined };
-const proof = { certificateNames: ['mail.protection.outlook.com'], maxReceived: 25 };
+const proof = { certificateNames: ['mail.protection.outlook.com'], hostname: 'gw.example', maxReceived: 25 };
 
 const clear: Peer = { address: '127.0.0.1', port: 1, helo: 'x' };
 const tls: Peer = { ...clear, tls: { protocol: 'TLSv1.3', cipher: 'c' } };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Secret } from '../../../src/core/secret.ts';
 import { openTemporaryFolder } from '../../../src/lab/temporary-folder.ts';
-import { readTenantSecrets, sharedSecrets } from '../../../src/pipeline/tenant-secrets.ts';
+import { readDoneTokens, readTenantSecrets, sharedSecrets } from '../../../src/pipeline/tenant-secrets.ts';
 import { problemsOf, policyText } from '../../support/policy.ts';
 
 const GOOD = 'secret-of-tenant-A-01';
@@ -87,3 +87,51 @@ for (const [proof, expected] of [
     assert.doesNotMatch(problems[0] ?? '', /canary/);
   });
 }
+
+test('tokens of loop-back: read, apart from each other and from the secrets', async () => {
+  await using folder = await openTemporaryFolder('postern-test-');
+  const write = (name: string, text: string) => writeFile(join(folder.path, name), text, { mode: 0o600 });
+  await Promise.all([
+    write('in', 'inbound-token-12345\n'),
+    write('out', 'outbound-token-12345'),
+    write('pattern', 'a.*pattern-that-matches-all'),
+  ]);
+  const read = (inbound: string, outbound: string) =>
+    readDoneTokens(
+      { inboundToken: entry(`file:${inbound}`, 1), outboundToken: entry(`file:${outbound}`, 2) },
+      folder.path,
+    );
+  const { tokens } = await read('in', 'out');
+  assert.equal(tokens?.inbound.reveal().toString(), 'inbound-token-12345');
+  assert.equal(tokens?.outbound.reveal().toString(), 'outbound-token-12345');
+  for (const [inbound, outbound, expected] of [
+    ['in', 'in', /^2 is the inbound token as well/],
+    ['pattern', 'out', /^1 a token has 16 to 200 characters/],
+    ['none', 'out', /^1 token: none cannot be read/],
+  ] as const) {
+    const { problems } = await read(inbound, outbound);
+    assert.match(problems.map(({ line, message }) => `${line} ${message}`).join('\n'), expected);
+  }
+  const loopBack = { inboundToken: entry('x', 3), outboundToken: entry('x', 4) };
+  const doneTokens = { inbound: new Secret('one'), outbound: new Secret('two') };
+  const owner = (secret: string) => ({
+    policy: { tenant: { name: 'A', loopBack, proof: { secrets: [entry('x', 1)] } } },
+    secrets: [new Secret(secret)],
+    doneTokens,
+  });
+  assert.deepEqual(sharedSecrets([owner('three')]), []);
+  assert.deepEqual(
+    sharedSecrets([owner('two')]).map(({ line, message }) => `${line} ${message}`),
+    ['4 is a secret or token of this tenant already'],
+  );
+});
+
+test('policy: loop-back without a secret is an error', () => {
+  const text = policyText().replace(
+    '  leg:\n',
+    '  loop_back: { inbound_token: file:a, outbound_token: file:b }\n  leg:\n',
+  );
+  assert.match(problemsOf(text).join('\n'), /^6:\d+ loop-back needs a secret/);
+  const complete = text.replace('  leg:\n', '  proof: { secrets: [file:c] }\n  leg:\n');
+  assert.deepEqual(problemsOf(complete), []);
+});

@@ -190,6 +190,31 @@ const cases: readonly Case[] = [
     expect: sender,
   },
 
+  // C10: once for the sender's side and once for the recipient's is as it should be.
+  {
+    name: 'C10 one Received field of this gateway',
+    text: message({ Received: ['from a by GW.example with ESMTPS id 1; x', 'from b by other.example; x'] }),
+    expect: 'user',
+  },
+  {
+    name: 'C10 two Received fields of this gateway',
+    text: message({
+      Received: [
+        'from a (x)\r\n\tby gw.example with ESMTPS id 1; x',
+        'from b by other.example; x',
+        'by GW.example; x',
+      ],
+    }),
+    expect: 'C10 mail-loop',
+  },
+  {
+    name: 'C10 the name of this gateway elsewhere in Received',
+    text: message({
+      Received: ['from gw.example by a.example; x', 'from gw.example by gw.example.a.example; x'],
+    }),
+    expect: 'user',
+  },
+
   // C2: names are compared whole, and the common name only where the SAN has none.
   {
     name: 'C2 letter case of the name',

@@ -11,6 +11,7 @@ function tenant(changes: Partial<Tenant> = {}): Tenant {
     domains: ['a.example'],
     matchSubDomains: false,
     isEnabled: true,
+    isLoopBack: false,
     proof: stampsAlone,
     ...changes,
   };
