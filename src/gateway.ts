@@ -26,7 +26,7 @@ import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
 import { openHolds } from './storage/hold.ts';
 import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
-import type { ProofSettings } from './tenant/proof.ts';
+import type { ProofSettings } from './tenant/settings.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, deriveKey, readKek } from './storage/kek.ts';
 

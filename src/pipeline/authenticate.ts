@@ -9,7 +9,7 @@ import type { Log } from '../core/log.ts';
 import type { HeaderSection } from '../mime/header-section.ts';
 import type { Evidence } from '../tenant/evidence.ts';
 import { canSpfDecide, checkOwnDomains } from '../tenant/own-domain.ts';
-import type { ProofSettings } from '../tenant/proof.ts';
+import type { ProofSettings } from '../tenant/settings.ts';
 import { tenantOfDomain, type TenantRegistry } from '../tenant/registry.ts';
 
 /** The verdicts on all DKIM-Signature fields; only keys of hosted domains are looked up. */

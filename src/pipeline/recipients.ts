@@ -4,7 +4,8 @@ import type { Address } from '../core/address.ts';
 import { replyFor } from '../core/errors.ts';
 import type { Peer } from '../core/peer.ts';
 import type { Reply } from '../core/reply.ts';
-import { canRelay, type ProofSettings } from '../tenant/proof.ts';
+import { canRelay } from '../tenant/client.ts';
+import type { ProofSettings } from '../tenant/settings.ts';
 import { tenantOfDomain } from '../tenant/registry.ts';
 import type { PolicySet } from './policy-set.ts';
 

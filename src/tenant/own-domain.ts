@@ -4,7 +4,9 @@ import { isNonEmpty } from '../core/non-empty.ts';
 import type { ProofFailure, ProofMode } from '../core/origin.ts';
 import { parseAddressList } from '../mime/address-list.ts';
 import type { Evidence } from './evidence.ts';
-import { checkSecret, isExchange, type ProofSettings } from './proof.ts';
+import { isExchange } from './client.ts';
+import { checkSecret } from './conditions.ts';
+import type { ProofSettings } from './settings.ts';
 import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 
 /** A domain of a tenant in From. Not readable: From has several readings, and the domain is in its text. */

@@ -30,8 +30,11 @@ async function writeMail(name: string, mail: Partial<TenantMail> = {}, tenant: T
   const prepared = await prepareTenantMail(lab.tenants[tenant], { from, to, message, ...mail }, new Date());
   workshop.write(name, await collect(prepared.message.open(), 100_000));
 }
-await writeMail('user.eml');
+const dkim = lab.dkimKey('contoso.example');
+await writeMail('user.eml', { dkim });
+await writeMail('unsigned.eml');
 await writeMail('wrong-secret.eml', {
+  dkim,
   knobs: { after: [['X-Postern-Tenant-Auth', 'canary-guess-0123456']] },
 });
 await writeMail('of-e.eml', {}, 'evil');
@@ -76,6 +79,15 @@ async function proven(mail: string, sessionFile: string, ...more: readonly strin
 
 for (const [mail, sessionFile, code, stdout] of [
   ['user.eml', 'good.json', 0, [`proven: tenant contoso (${lab.tenants.contoso.id}), class user`]],
+  [
+    'unsigned.eml',
+    'good.json',
+    0,
+    [
+      `proven: tenant contoso (${lab.tenants.contoso.id}), class user`,
+      '  observed only: C8 no valid DKIM signature of the tenant (none is there)',
+    ],
+  ],
   [
     'wrong-secret.eml',
     'good.json',

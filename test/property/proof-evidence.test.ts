@@ -6,7 +6,8 @@ import type { ProofMode } from '../../src/core/origin.ts';
 import type { Peer } from '../../src/core/peer.ts';
 import { Secret } from '../../src/core/secret.ts';
 import type { Evidence } from '../../src/tenant/evidence.ts';
-import { canRelay, prove } from '../../src/tenant/proof.ts';
+import { canRelay } from '../../src/tenant/client.ts';
+import { prove } from '../../src/tenant/proof.ts';
 import { openRegistry, type TenantProof } from '../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from '../support/policy.ts';
 

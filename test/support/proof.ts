@@ -7,7 +7,8 @@ import type { Origin } from '../../src/core/origin.ts';
 import type { Peer, PeerCertificate } from '../../src/core/peer.ts';
 import { readMessage } from '../../src/mime/header-section.ts';
 import { gatherEvidence } from '../../src/tenant/evidence.ts';
-import { type ProofSettings, prove } from '../../src/tenant/proof.ts';
+import { prove } from '../../src/tenant/proof.ts';
+import type { ProofSettings } from '../../src/tenant/settings.ts';
 import { openRegistry, type TenantProof } from '../../src/tenant/registry.ts';
 import { address, TENANT_A, TENANT_B } from './policy.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openRegistry } from '../../../src/tenant/registry.ts';
-import { canRelay } from '../../../src/tenant/proof.ts';
+import { canRelay } from '../../../src/tenant/client.ts';
 import { TENANT_A, TENANT_B } from '../../support/policy.ts';
 import {
   authAs,
