@@ -55,6 +55,8 @@ interface Services {
   readonly queue: Queue;
   /** Makes done marks. */
   readonly doneKey: Secret;
+  /** Makes rewritten senders. */
+  readonly rewritingKey: Secret;
 }
 
 /**
@@ -84,6 +86,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       keys,
       lookup: dnsLookup(config),
       doneKey: services.doneKey,
+      rewritingKey: services.rewritingKey,
       policies: inForce.policies,
       proof: inForce.proof,
       commit: async (message) => {
@@ -173,8 +176,15 @@ async function openServices(
       reserveBytes: minFreeBytes,
     }),
   );
-  const doneKey = deriveKey(kek, 'done marks');
-  return { config, clock, log, keys: openKeyStore({ database, log }), queue, doneKey };
+  return {
+    config,
+    clock,
+    log,
+    keys: openKeyStore({ database, log }),
+    queue,
+    doneKey: deriveKey(kek, 'done marks'),
+    rewritingKey: deriveKey(kek, 'rewritten senders'),
+  };
 }
 
 /** The policies in force with what hangs on them. A set that cannot be in force as a whole changes nothing. */

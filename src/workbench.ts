@@ -1,5 +1,6 @@
 // What the command line does with single messages and policy files: the gateway's own stages on a file, and the gateway's
 // own decision explained. Nothing is kept; what is not good is never handed out.
+import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdtemp, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,7 @@ import type { Facts } from './core/facts.ts';
 import { defaultLimits, type Limits } from './core/limits.ts';
 import { silentLog } from './core/log.ts';
 import { isNonEmpty } from './core/non-empty.ts';
+import { Secret } from './core/secret.ts';
 import type { Origin } from './core/origin.ts';
 import type { StageOutcome } from './core/outcome.ts';
 import type { Peer } from './core/peer.ts';
@@ -196,7 +198,7 @@ export async function explainMessage(task: ExplainTask): Promise<Explanation> {
   const policies = { registry, all: [loaded], of: () => loaded };
   const store = { forTenant: () => keys, tenants: () => [loaded.policy.tenant.id] };
   try {
-    const plans = await decide(policies, store, facts, origin, at);
+    const plans = await decide(policies, store, facts, origin, { key: new Secret(randomBytes(32)), at });
     const known = await withOutboundKeys(facts, keys, at);
     return { ...explained, plans: plans.map(({ direction, plan }) => ({ direction, plan, facts: known })) };
   } catch (error) {

@@ -1,4 +1,5 @@
 // What the pipeline hands to the queue in one piece: a message whose copies become durable together, or not at all.
+import type { Address } from './address.ts';
 import type { ByteSource } from './bytes.ts';
 import type { Envelope, Recipient } from './envelope.ts';
 import type { LegName } from './leg.ts';
@@ -8,6 +9,8 @@ import type { TenantId } from './origin.ts';
 export interface FinishedCopy {
   readonly leg: LegName;
   readonly recipients: NonEmpty<Recipient>;
+  /** MAIL FROM where it is not the sender of the envelope. Reports go to the sender of the envelope all the same. */
+  readonly mailFrom?: Address | null;
   /** Whose policy decided, which version of it, and by which rule. */
   readonly tenant: TenantId;
   readonly direction: 'inbound' | 'outbound';

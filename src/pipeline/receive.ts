@@ -6,7 +6,6 @@ import type { Clock } from '../core/clock.ts';
 import type { Commit, FinishedCopy } from '../core/commit.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { asGatewayError, errorTable, GatewayError, replyFor } from '../core/errors.ts';
-import type { LegName } from '../core/leg.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Origin, ProofFailure } from '../core/origin.ts';
@@ -29,6 +28,7 @@ import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
 import { type PolicySet, tenantOf } from './policy-set.ts';
 import { runCopy } from './run-copy.ts';
+import { isOwnSender, mailFromOf, returnLegOf } from './senders.ts';
 
 /** What the story needs. `policies` is read once per message, so that a reload never splits a message. */
 export interface ReceiveServices {
@@ -42,6 +42,8 @@ export interface ReceiveServices {
   readonly holds: Holds;
   /** Makes done marks. */
   readonly doneKey: Secret;
+  /** Makes rewritten senders of forwarded mail. */
+  readonly rewritingKey: Secret;
   readonly keys: KeyStore;
   readonly policies: () => PolicySet;
   readonly commit: Commit;
@@ -96,7 +98,8 @@ async function story(
     log.warn('retained-headers', { tenant: origin.tenant, advice });
   }
   const facts = await inspect(held, header, envelope, limits);
-  const plans = await decide(policies, services.keys, facts, origin, at);
+  const rewriting = { key: services.rewritingKey, at };
+  const plans = await decide(policies, services.keys, facts, origin, rewriting);
   for (const { direction, loaded } of plans)
     if (direction === 'inbound') refuse(checkInbound(tenantOf(loaded), origin, evidence, settings));
   if (origin.kind === 'unproven') await refuseSpoofing(registry, evidence, settings, { ...services, log });
@@ -112,15 +115,16 @@ async function story(
   const copies: FinishedCopy[] = [];
   for (const tenantPlan of plans) {
     for (const copy of tenantPlan.plan.copies) {
-      copies.push(await finish(services, tenantPlan, copy, source, at, open, log));
+      const finished = await finish(services, tenantPlan, copy, source, at, open, log);
+      copies.push({ ...finished, ...mailFromOf(registry, origin, envelope, tenantPlan, rewriting) });
       signal.throwIfAborted();
     }
   }
   await services.commit({
     envelope,
-    isProven: origin.kind === 'proven',
+    isProven: isOwnSender(registry, origin, envelope),
     inputSha256: held.sha256,
-    returnLeg: returnLegOf(origin),
+    returnLeg: returnLegOf(registry, origin, envelope),
     copies,
     refused: refusals.map(({ recipient, explanation }) => ({ recipient, explanation })),
   });
@@ -166,11 +170,6 @@ async function finish(
     isEncrypted: result.outcomes.some((outcome) => outcome.kind === 'encrypted'),
     is8bit: !(await isAsciiSource(result.body)),
   };
-}
-
-/** A DSN about proven mail goes back to its tenant; about anything else, to the Internet. */
-function returnLegOf(origin: Origin): LegName {
-  return origin.kind === 'proven' ? { kind: 'tenant', tenant: origin.tenant } : { kind: 'internet' };
 }
 
 /** Exchange shows the text of a 5xx to the sender, so a proven one gets the whole explanation. */

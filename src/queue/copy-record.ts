@@ -14,7 +14,10 @@ export interface CopyRecord {
   readonly direction: 'inbound' | 'outbound';
   readonly policyVersion: string;
   readonly inputSha256: string;
+  /** Who gets reports. */
   readonly sender: Address | null;
+  /** MAIL FROM, where it is another. */
+  readonly mailFrom?: Address | null;
   readonly recipients: NonEmpty<Recipient>;
   readonly smtpUtf8: boolean;
   readonly ret?: 'FULL' | 'HDRS';
@@ -35,8 +38,12 @@ interface WrittenRecipient {
   readonly orcpt?: string;
 }
 
-type WrittenRecord = Omit<CopyRecord, 'sender' | 'recipients' | 'leg' | 'returnLeg' | 'tenant'> & {
+type WrittenRecord = Omit<
+  CopyRecord,
+  'sender' | 'mailFrom' | 'recipients' | 'leg' | 'returnLeg' | 'tenant'
+> & {
   readonly sender: string | null;
+  readonly mailFrom?: string | null;
   readonly recipients: readonly WrittenRecipient[];
   readonly leg: string;
   readonly returnLeg: string;
@@ -44,9 +51,11 @@ type WrittenRecord = Omit<CopyRecord, 'sender' | 'recipients' | 'leg' | 'returnL
 };
 
 export function formatCopyRecord(record: CopyRecord): Buffer {
+  const { mailFrom, ...rest } = record;
   const written: WrittenRecord = {
-    ...record,
+    ...rest,
     sender: record.sender && record.sender.text,
+    ...(mailFrom === undefined ? {} : { mailFrom: mailFrom && mailFrom.text }),
     recipients: record.recipients.map((recipient) => ({ ...recipient, address: recipient.address.text })),
     leg: formatLeg(record.leg),
     returnLeg: formatLeg(record.returnLeg),
@@ -63,17 +72,22 @@ export function parseCopyRecord(bytes: Buffer): CopyRecord {
   }));
   const leg = parseLeg(written.leg);
   const returnLeg = parseLeg(written.returnLeg);
-  const { tenant: tenantText, ...rest } = written;
+  const { tenant: tenantText, mailFrom, ...rest } = written;
   const tenant = parseTenantId(tenantText);
   if (!leg || !returnLeg || !isNonEmpty(recipients) || !tenant) throw unreadable();
   return {
     ...rest,
     tenant,
-    sender: written.sender === null ? null : storedAddress(written.sender),
+    sender: storedSender(written.sender),
+    ...(mailFrom === undefined ? {} : { mailFrom: storedSender(mailFrom) }),
     recipients,
     leg,
     returnLeg,
   };
+}
+
+function storedSender(text: string | null): Address | null {
+  return text === null ? null : storedAddress(text);
 }
 
 function storedAddress(text: string): Address {

@@ -60,6 +60,7 @@ function recordOf(
     policyVersion: copy.policyVersion,
     inputSha256: message.inputSha256,
     sender: envelope.sender,
+    ...(copy.mailFrom === undefined ? {} : { mailFrom: copy.mailFrom }),
     recipients: firstOfEach(copy.recipients),
     smtpUtf8: envelope.smtpUtf8,
     ...(envelope.ret ? { ret: envelope.ret } : {}),

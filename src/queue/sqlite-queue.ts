@@ -255,7 +255,7 @@ export class SqliteQueue {
     const shipment: Shipment = {
       id,
       leg: record.leg,
-      sender: record.sender,
+      sender: record.mailFrom === undefined ? record.sender : record.mailFrom,
       recipients,
       body: this.#watched(id, copy.body),
       smtpUtf8: record.smtpUtf8,

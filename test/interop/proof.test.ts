@@ -274,3 +274,52 @@ test('T9, T30: with the secret required E forges all stamps in vain; the flag le
     expect: 'as it is',
   });
 });
+
+test('T28, T29: forwarded mail is relayed where the tenant wants it, as it is, with a sender of the tenant', async () => {
+  const forwarded: Session = {
+    name: 'T28',
+    from: 'writer@isp.example',
+    mail: { template: 'forwarded' },
+    expect: /^550 5\.7\.1 .*Relay of forwarded mail is not enabled/,
+  };
+  const rewritten = {
+    ...forwarded,
+    name: 'T29',
+    mail: { ...forwarded.mail, mailFrom: 'bounces+SRS=ab=cd@contoso.example' },
+  };
+  await check(forwarded);
+  await check(rewritten);
+  await server[Symbol.asyncDispose]();
+  server = await openLabGateway(lab, { ...base, proof: 'forwarded: relay' });
+  await check({ ...forwarded, expect: 'as it is' });
+  const sender = lab.internet.messages().at(-1)?.sender ?? '';
+  assert.match(sender, /^SRS0=[a-z2-7]{8}=[a-z2-7]{2}=isp\.example=writer@contoso\.example$/);
+  await check({ ...rewritten, expect: 'as it is' });
+  assert.equal(lab.internet.messages().at(-1)?.sender, 'bounces+SRS=ab=cd@contoso.example');
+
+  // A report to that sender finds the writer; mail of anybody else to it does not.
+  const report = sampleMessage('report', {
+    from: 'mailer-daemon@remote.example',
+    to: [sender],
+    subject: 'T28',
+  });
+  const before = lab.internet.messages().length;
+  await lab.sendFromInternet({ sender: '', recipients: [sender], message: report });
+  const [returned] = (await lab.internet.waitForMessage(before + 1)).slice(before);
+  assert.deepEqual(
+    [returned?.sender, returned?.recipients.map(({ address }) => address)],
+    ['', ['writer@isp.example']],
+  );
+  await lab.sendFromInternet({ sender: 'x@isp.example', recipients: [sender], message: report });
+  await lab.exchange.waitForMessage('contoso', 2);
+  assert.equal(lab.internet.messages().length, before + 1);
+
+  // What cannot be delivered is reported to the writer, on the Internet.
+  const from = 'writer@isp.example';
+  const to = ['x@null-mx.example'];
+  const message = sampleMessage('plain', { from, to, subject: 'T28 canary' });
+  await lab.sendFromTenant('contoso', { from, to, message, template: 'forwarded' });
+  const [told] = (await lab.internet.waitForMessage(before + 2)).slice(before + 1);
+  assert.deepEqual([told?.sender, told?.recipients.map(({ address }) => address)], ['', [from]]);
+  assert.match(told?.bytes.toString('latin1') ?? '', /^Status: 5\.1\.10/m);
+});
