@@ -26,6 +26,7 @@ import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
 import { openHolds } from './storage/hold.ts';
 import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
+import { isLogin, mayLogIn } from './tenant/on-premises.ts';
 import type { ProofSettings } from './tenant/settings.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, deriveKey, readKek } from './storage/kek.ts';
@@ -322,6 +323,8 @@ function handlerOf(services: ReceiveServices, queue: Queue): TransactionHandler 
       if (accepted.length === 0) await queue.checkRoom();
       return answerRecipient(services.policies(), services.proof(), peer, accepted, recipient);
     },
+    offersLogin: (address) => mayLogIn(services.policies().registry, address),
+    isLogin: (address, user, password) => isLogin(services.policies().registry, address, user, password),
     message: (peer, envelope, body, signal) => receive(services, peer, envelope, body, signal),
   };
 }

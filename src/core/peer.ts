@@ -24,4 +24,6 @@ export interface Peer {
   readonly port: number;
   readonly helo: string;
   readonly tls?: TlsEvidence;
+  /** Who logged in (RFC 4954). */
+  readonly user?: string;
 }

@@ -14,7 +14,9 @@ import type { Policy } from '../policy/schema.ts';
 import { type Certificate, parsePemCertificates } from '../smime/certificate.ts';
 import { isKeyOf, readPrivateKey } from '../smime/private-key.ts';
 import type { DoneTokens } from '../tenant/done-marker.ts';
+import type { OnPremises } from '../tenant/on-premises.ts';
 import { openRegistry, type Tenant, type TenantRegistry } from '../tenant/registry.ts';
+import { readOnPremises } from './on-premises-servers.ts';
 import { readDoneTokens, readTenantSecrets, sharedSecrets } from './tenant-secrets.ts';
 
 /** What the tenant leg shows and trusts, as PEM. */
@@ -37,6 +39,7 @@ export interface LoadedPolicy {
   readonly secrets: readonly Secret[];
   /** What the rules of a loop-back tenant look for. */
   readonly doneTokens?: DoneTokens;
+  readonly onPremises?: OnPremises;
   readonly keys: readonly DeclaredKey[];
   /** Keys that expired, files that others can read: the policy works all the same. */
   readonly warnings: readonly Problem[];
@@ -88,11 +91,14 @@ export async function readPolicy(
   const anchors = await readTrustAnchors(policy.trust.anchors, folder);
   const leg = await readLeg(policy, folder);
   const { secrets, ...unread } = await readTenantSecrets(policy.tenant.proof.secrets, folder);
-  const { loopBack } = policy.tenant;
+  const { loopBack, onPremises } = policy.tenant;
   const done: Awaited<ReturnType<typeof readDoneTokens>> = loopBack
     ? await readDoneTokens(loopBack, folder)
     : { problems: [] };
-  const all = [problems, anchors.problems, leg.problems, unread.problems, done.problems]
+  const servers: Awaited<ReturnType<typeof readOnPremises>> = onPremises
+    ? await readOnPremises(onPremises, folder)
+    : { problems: [] };
+  const all = [problems, anchors.problems, leg.problems, unread.problems, done.problems, servers.problems]
     .flat()
     .toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
@@ -106,6 +112,7 @@ export async function readPolicy(
       leg: leg.material,
       secrets,
       ...(done.tokens && { doneTokens: done.tokens }),
+      ...(servers.onPremises && { onPremises: servers.onPremises }),
       keys: declared,
       warnings: [...warnings, ...leg.warnings],
     },
@@ -113,8 +120,18 @@ export async function readPolicy(
 }
 
 /** The tenant as the proof knows it. */
-export function tenantOf({ policy: { tenant }, secrets }: Pick<LoadedPolicy, 'policy' | 'secrets'>): Tenant {
-  return { ...tenant, proof: { ...tenant.proof, secrets }, isLoopBack: tenant.loopBack !== undefined };
+export function tenantOf({
+  policy,
+  secrets,
+  onPremises,
+}: Pick<LoadedPolicy, 'policy' | 'secrets' | 'onPremises'>): Tenant {
+  const { onPremises: _, loopBack, proof, ...tenant } = policy.tenant;
+  return {
+    ...tenant,
+    proof: { ...proof, secrets },
+    isLoopBack: loopBack !== undefined,
+    ...(onPremises && { onPremises }),
+  };
 }
 
 /** Problems as an operator reads them: one line each. */

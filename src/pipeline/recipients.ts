@@ -6,6 +6,7 @@ import type { Peer } from '../core/peer.ts';
 import type { Reply } from '../core/reply.ts';
 import { canRelay } from '../tenant/client.ts';
 import type { ProofSettings } from '../tenant/settings.ts';
+import { onPremisesTenant } from '../tenant/on-premises.ts';
 import { tenantOfDomain } from '../tenant/registry.ts';
 import type { PolicySet } from './policy-set.ts';
 
@@ -27,6 +28,6 @@ export function answerRecipient(
   }
   if (tenant && !tenant.isEnabled) return replyFor('tenant-suspended');
   if (tenant && !tenant.isLoopBack) return ACCEPTED;
-  const failure = canRelay(peer, proof);
+  const failure = onPremisesTenant(policies.registry, peer) ? undefined : canRelay(peer, proof);
   return failure ? replyFor(failure.error) : ACCEPTED;
 }

@@ -4,41 +4,12 @@ import { RE2JS } from 're2js';
 import { z } from 'zod';
 import { parseAddress, parseDomain } from '../core/address.ts';
 import { HIDDEN_FIELDS } from '../core/facts.ts';
-import { parseTenantId } from '../core/origin.ts';
+import { file, passwordReference, text, whole } from './fields.ts';
 import { parsePattern } from './pattern.ts';
+import { tenant } from './tenant-document.ts';
 
 const MAX_EXPRESSION_CHARACTERS = 512;
 
-/** Runs a check of an object also where single fields of it are wrong, so that all problems show at once. */
-const whole = { when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null };
-
-type Check = (value: string) => string | undefined;
-
-/** A non-empty text with a check that answers with what is wrong. */
-function text(check: Check = () => undefined): z.ZodString {
-  return z
-    .string()
-    .min(1)
-    .superRefine((value, context) => {
-      const message = value === '' ? undefined : check(value);
-      if (message !== undefined) context.addIssue({ code: 'custom', message });
-    });
-}
-
-const file = text((value) => (/[\0\r\n]/.test(value) ? 'a file name has no line ends' : undefined));
-const domain = text((value) =>
-  parseDomain(value) === undefined
-    ? 'is not a domain name; write it like contoso.example, without "*" or "@"'
-    : undefined,
-);
-// SECURITY: the message never repeats the value: it may be the password itself (test: password-not-echoed).
-const referenceTo = (what: string) =>
-  text((value) =>
-    /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/.test(value)
-      ? undefined
-      : `a ${what} is never written into the policy; write env:NAME or file:path`,
-  ).describe(`Where the ${what} is read from: env:NAME or file:path`);
-const passwordReference = referenceTo('password');
 const addressOrDomain = text((value) =>
   (value.includes('@') ? parseAddress(value) : parseDomain(value)) === undefined
     ? 'is neither one address nor one domain; write user@contoso.example or contoso.example'
@@ -49,89 +20,6 @@ const pattern = text((value) =>
     ? 'is not a pattern; write user@remote.example, remote.example, *@remote.example or *.remote.example'
     : undefined,
 );
-
-const leg = z
-  .strictObject({
-    host: domain.describe('Host that takes mail for this tenant, as Exchange Online names it'),
-    port: z.int().min(1).max(65535).default(25),
-    server_name: domain.optional().describe("Name in the server's certificate; default: host"),
-    certificate: file.describe('Client certificate with its chain, PEM'),
-    key: file.describe('Private key of the client certificate, PEM'),
-    password: passwordReference.optional(),
-    ca: file.optional().describe('CAs for the server; default: the roots of the system'),
-  })
-  .describe('How mail is delivered to the tenant');
-
-const proofMode = z.enum(['off', 'observe', 'require']);
-
-const proof = z
-  .strictObject({
-    secrets: z
-      .array(referenceTo('secret'))
-      .max(2)
-      .default([])
-      .describe('Values of X-Postern-Tenant-Auth: the current and, while the rule changes, the previous one'),
-    secret: proofMode.default('off').describe('Whether mail of users needs the secret'),
-    dkim: proofMode
-      .default('observe')
-      .describe("Whether mail of users needs a valid DKIM signature of one of the tenant's domains"),
-    own_domain: proofMode
-      .default('require')
-      .describe(
-        "Whether mail from outside with a From of the tenant's domains needs an aligned DKIM signature or SPF pass",
-      ),
-    forwarded: z
-      .enum(['refuse', 'relay'])
-      .default('refuse')
-      .describe('Mail from outside that a mailbox of the tenant forwards to the outside'),
-    hybrid: z
-      .enum(['refuse', 'relay'])
-      .default('refuse')
-      .describe('Mail of on-premises servers that a connector took into the tenant'),
-  })
-  .superRefine((value, context) => {
-    const isChecked = value.secret === 'observe' || value.secret === 'require';
-    if (isChecked && Array.isArray(value.secrets) && value.secrets.length === 0)
-      context.addIssue({
-        code: 'custom',
-        path: ['secret'],
-        message: `secret: ${value.secret} needs a secret; name it in secrets, as env:NAME or file:path`,
-      });
-  }, whole);
-
-const loopBack = z
-  .strictObject({
-    inbound_token: referenceTo('token'),
-    outbound_token: referenceTo('token'),
-  })
-  .describe('The MX stays at Exchange Online, whose rules send mail to the gateway and take it back');
-
-const tenantFields = z.strictObject({
-  id: text((value) =>
-    parseTenantId(value) === undefined
-      ? 'is not a tenant id; write the GUID of the Microsoft Entra tenant, without braces'
-      : undefined,
-  ).describe('GUID of the Microsoft Entra tenant'),
-  name: text(),
-  domains: z.array(domain).min(1).describe('All accepted domains, the initial one included'),
-  match_subdomains: z.boolean().default(false),
-  enabled: z.boolean().default(true),
-  proof: proof
-    .prefault({})
-    .describe('What the proof of origin asks for beyond the stamps of Exchange Online'),
-  loop_back: loopBack.optional(),
-  leg,
-});
-
-const tenant = tenantFields.superRefine((value, context) => {
-  const hasSecret = !Array.isArray(value.proof?.secrets) || value.proof.secrets.length > 0;
-  if (value.loop_back !== undefined && !hasSecret)
-    context.addIssue({
-      code: 'custom',
-      path: ['loop_back'],
-      message: 'loop-back needs a secret, by which mail of the rules is known; name it in proof.secrets',
-    });
-}, whole);
 
 const ownSmime = z
   .strictObject({

@@ -2,23 +2,15 @@
 // names are read elsewhere, with the positions kept here.
 import { createHash } from 'node:crypto';
 import { RE2JS } from 're2js';
-import { parseAddress, parseDomain } from '../core/address.ts';
+import { parseAddress } from '../core/address.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
-import type { TenantId } from '../core/origin.ts';
 import { checkAcross } from './check.ts';
 import { type PolicyDocument, policyDocument, policyJsonSchema, type TreatmentDocument } from './document.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
+import { canonicalDomain, defined } from './canonical.ts';
 import { describeIssues } from './problems.ts';
-import type {
-  Conditions,
-  FileEntry,
-  HeaderCondition,
-  KeyEntry,
-  Policy,
-  Problem,
-  Rule,
-  Treatment,
-} from './schema.ts';
+import type { Conditions, HeaderCondition, KeyEntry, Policy, Problem, Rule, Treatment } from './schema.ts';
+import { toTenant } from './tenant.ts';
 import { type Path, parseYaml, type YamlSource } from './yaml-source.ts';
 
 export type { Problem } from './schema.ts';
@@ -62,39 +54,7 @@ function inOrder(problems: NonEmpty<Problem>): NonEmpty<Problem> {
 function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
   const { tenant, keys, trust, outbound, inbound } = document;
   return {
-    tenant: {
-      id: tenant.id.toLowerCase() as TenantId,
-      name: tenant.name,
-      domains: tenant.domains.map(canonicalDomain) as unknown as NonEmpty<string>,
-      matchSubDomains: tenant.match_subdomains,
-      isEnabled: tenant.enabled,
-      proof: {
-        secretMode: tenant.proof.secret,
-        secrets: tenant.proof.secrets.map((path, index) => ({
-          path,
-          position: source.positionOf(['tenant', 'proof', 'secrets', index]),
-        })),
-        dkimMode: tenant.proof.dkim,
-        ownDomainMode: tenant.proof.own_domain,
-        isHybridRelayed: tenant.proof.hybrid === 'relay',
-        isForwardedRelayed: tenant.proof.forwarded === 'relay',
-      },
-      ...(tenant.loop_back && {
-        loopBack: {
-          inboundToken: tokenEntry(tenant.loop_back.inbound_token, 'inbound_token', source),
-          outboundToken: tokenEntry(tenant.loop_back.outbound_token, 'outbound_token', source),
-        },
-      }),
-      leg: {
-        host: canonicalDomain(tenant.leg.host),
-        port: tenant.leg.port,
-        serverName: canonicalDomain(tenant.leg.server_name ?? tenant.leg.host),
-        certificate: tenant.leg.certificate,
-        key: tenant.leg.key,
-        ...defined({ password: tenant.leg.password, ca: tenant.leg.ca }),
-        position: source.positionOf(['tenant', 'leg']),
-      },
-    },
+    tenant: toTenant(tenant, source),
     keys: {
       own: keys.own.map((entry, index) => toKeyEntry(entry, source, ['keys', 'own', index])),
       partners: keys.partners.map((entry, index) => toKeyEntry(entry, source, ['keys', 'partners', index])),
@@ -118,10 +78,6 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       mark: inbound.mark,
     },
   };
-}
-
-function tokenEntry(path: string, key: string, source: YamlSource): FileEntry {
-  return { path, position: source.positionOf(['tenant', 'loop_back', key]) };
 }
 
 type OwnKeyDocument = PolicyDocument['keys']['own'][number];
@@ -188,15 +144,4 @@ function toTreatment(document: TreatmentDocument): Treatment {
     alreadyEncrypted: document.already_encrypted ?? 'pass',
     isCalendarExempt: document.calendar === 'exempt',
   };
-}
-
-function canonicalDomain(domain: string): string {
-  return parseDomain(domain) ?? domain;
-}
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** The object without its undefined values. */
-function defined<T extends object>(object: T): Defined<T> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;
 }

@@ -37,6 +37,7 @@ export interface PolicyTenant {
   readonly proof: PolicyProof;
   /** The tenant's MX stays at Exchange Online, whose rules send mail here and take it back. */
   readonly loopBack?: LoopBack;
+  readonly onPremises?: OnPremisesServers;
   readonly leg: TenantLeg;
 }
 
@@ -55,6 +56,15 @@ export interface PolicyProof {
 export interface LoopBack {
   readonly inboundToken: FileEntry;
   readonly outboundToken: FileEntry;
+}
+
+/** Servers in the tenant's own network that hand in its mail. Files and references as written. */
+export interface OnPremisesServers {
+  readonly networks: NonEmpty<string>;
+  /** Client certificates, pinned whole. */
+  readonly certificates: readonly FileEntry[];
+  readonly login?: { readonly user: string; readonly password: FileEntry };
+  readonly position: Position;
 }
 
 /** Where mail for the tenant goes, and which client certificate it shows. File names as written, not resolved. */

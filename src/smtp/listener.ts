@@ -11,6 +11,7 @@ import { GatewayError, replyFor } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { formatReply, type Reply } from '../core/reply.ts';
+import { Secret } from '../core/secret.ts';
 import { readAnchors } from './client-certificate.ts';
 import { HANDLER_TIMEOUT_MS } from './handler-deadline.ts';
 import { Session, type SessionService, type TransactionHandler } from './session.ts';
@@ -55,8 +56,9 @@ const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
   EACCES: 'ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE',
 };
 const DISPOSE_GRACE_MS = 5_000;
+const TOO_MANY_LOGINS: Reply = { code: 421, enhanced: '4.7.0', text: 'Too many failed logins' };
 /** smtp-server's stand-ins for sendmail, proxy commands that only a trusted peer may use, and what we do not offer. */
-const DISABLED = ['WIZ', 'SHELL', 'KILL', 'HELP', 'VRFY', 'XCLIENT', 'XFORWARD', 'AUTH', 'LHLO'];
+const DISABLED = ['WIZ', 'SHELL', 'KILL', 'HELP', 'VRFY', 'XCLIENT', 'XFORWARD', 'LHLO'];
 
 /** Opens the listener. Throws GatewayError `config-invalid` for a key or certificate that cannot be used or a port in use. */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
@@ -102,6 +104,8 @@ class Server extends SMTPServer {
       disableReverseLookup: true,
       hideENHANCEDSTATUSCODES: false,
       hideDSN: false,
+      authMethods: ['PLAIN', 'LOGIN'],
+      authOptional: true,
       key: tls.key,
       cert: tls.cert,
       // With the public roots alone, OpenSSL's own default is taken: a list would name each of them in every handshake.
@@ -125,6 +129,15 @@ class Server extends SMTPServer {
     this.connections.add(session);
     session.on('error', (error: Error) => this.emit('error', error));
     session.open(this.#service);
+  }
+
+  /** smtp-server knows connections by their sessions only. */
+  override onAuth(...[auth, session, callback]: Parameters<SMTPServer['onAuth']>): void {
+    const found = this.sessions().find(({ id }) => id === session.id);
+    const username = auth.username ?? '';
+    if (found?.logIn(username, new Secret(auth.password ?? ''))) return callback(null, { user: username });
+    if (found && !found.mayLogInAgain) return found.cut(TOO_MANY_LOGINS);
+    callback(null, { responseCode: 535, message: '5.7.8 Authentication credentials invalid' });
   }
 
   sessions(): readonly Session[] {

@@ -13,6 +13,7 @@ import { asGatewayError, GatewayError, replyFor } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
+import type { Secret } from '../core/secret.ts';
 import type { Peer, TlsEvidence } from '../core/peer.ts';
 import { formatReply, isPositive, type Reply } from '../core/reply.ts';
 import { type ClientTrust, readTlsEvidence } from './client-certificate.ts';
@@ -32,6 +33,10 @@ export interface TransactionStart {
 /** The gateway behind the listener. A rejection becomes a reply: its own for a GatewayError, else 451. So does a hang. */
 export interface TransactionHandler {
   recipient(start: TransactionStart, recipient: Address): Promise<Reply>;
+  /** Whether AUTH is offered to a client at this address. */
+  offersLogin(address: string): boolean;
+  /** Whether user and password are right for a client at this address. */
+  isLogin(address: string, user: string, password: Secret): boolean;
   /**
    * Takes one message. `body` is what DATA held, dots unstuffed, else untouched; it throws where the message is too
    * large or the connection is lost, and never just ends then. `signal` is aborted once no reply of the handler can
@@ -61,6 +66,7 @@ type Done = () => void;
 
 const CR = 13;
 const MAX_BROKEN_COMMANDS = 10;
+const MAX_FAILED_LOGINS = 3;
 const BROKEN_COMMAND: Reply = { code: 500, enhanced: '5.5.2', text: 'Command is not a line of plain text' };
 const OUT_OF_STEP: Reply = { code: 554, enhanced: '5.5.0', text: 'Content was sent before it was asked for' };
 
@@ -70,6 +76,8 @@ export class Session extends SMTPConnection {
   #transaction: Transaction | undefined;
   #tls: TlsEvidence | undefined;
   #delivery: AbortController | undefined;
+  #user: string | undefined;
+  #failedLogins = 0;
 
   /** Gives the session its service and starts its deadlines. The base class calls parts of it before. */
   open(service: SessionService): void {
@@ -113,6 +121,26 @@ export class Session extends SMTPConnection {
     super._onClose();
     this.#deadlines.stop();
     this.#abort(new GatewayError('timed-out', 'the client closed the connection'));
+  }
+
+  /** SECURITY: AUTH is there for few addresses, and under TLS only (test: auth). */
+  override _isSupported(command: string): boolean {
+    if (command.toUpperCase() === 'AUTH')
+      return this.secure && this.#service.handler.offersLogin(this.remoteAddress);
+    return super._isSupported(command);
+  }
+
+  /** The answer to a login. After three wrong ones the connection ends. */
+  logIn(user: string, password: Secret): boolean {
+    const isRight = this.#service.handler.isLogin(this.remoteAddress, user, password);
+    if (isRight) this.#user = user;
+    else this.#failedLogins += 1;
+    this.#service.log[isRight ? 'info' : 'warn']('smtp-login', { address: this.remoteAddress, isRight });
+    return isRight;
+  }
+
+  get mayLogInAgain(): boolean {
+    return this.#failedLogins < MAX_FAILED_LOGINS;
   }
 
   override handler_MAIL(command: Buffer, callback: Done): void {
@@ -306,6 +334,7 @@ export class Session extends SMTPConnection {
       port: this.remotePort,
       helo: this.hostNameAppearsAs || '',
       ...(this.#tls ? { tls: this.#tls } : {}),
+      ...(this.#user === undefined ? {} : { user: this.#user }),
     };
   }
 }

@@ -24,6 +24,7 @@ import {
 } from './conditions.ts';
 import type { Evidence } from './evidence.ts';
 import { checkDone, checkHops } from './loop.ts';
+import { onPremisesTenant } from './on-premises.ts';
 import { type Tenant, tenantOfDomain, type TenantRegistry } from './registry.ts';
 import { failure, type ProofSettings } from './settings.ts';
 
@@ -34,6 +35,29 @@ const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * stranger least come first. SECURITY: nothing carries over from another message, connection or TLS session.
  */
 export function prove(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
+  const server = onPremisesTenant(tenants, evidence.peer);
+  return server
+    ? proveServer(tenants, server, evidence, settings)
+    : proveExchange(tenants, evidence, settings);
+}
+
+/** Mail of the tenant's own server: whose it is, the connection has proven. */
+function proveServer(
+  tenants: TenantRegistry,
+  tenant: Tenant,
+  evidence: Evidence,
+  settings: ProofSettings,
+): Origin {
+  const failures = [
+    checkHops(evidence, settings),
+    checkSender(tenants, tenant, evidence),
+    checkEnabled(tenant),
+  ].filter((failure) => failure !== undefined);
+  if (isNonEmpty(failures)) return { kind: 'unproven', reasons: failures };
+  return attest(tenant.id, classOf('normal', evidence));
+}
+
+function proveExchange(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
   const identity = identify(tenants, evidence);
   const missed = 'failure' in identity ? [] : checkAuthenticity(tenants, identity, evidence);
   const failures = [

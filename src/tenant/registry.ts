@@ -4,6 +4,7 @@ import { parseDomain } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { ProofMode, TenantId } from '../core/origin.ts';
 import type { Secret } from '../core/secret.ts';
+import type { OnPremises } from './on-premises.ts';
 
 /** What the tenant's proof asks for beyond the stamps of Exchange. */
 export interface TenantProof {
@@ -35,6 +36,8 @@ export interface Tenant {
   readonly proof: TenantProof;
   /** Whether the MX of the tenant is Exchange Online: then only its own rules bring mail for it. */
   readonly isLoopBack: boolean;
+  /** The tenant's own servers, whose mail is relayed as well. */
+  readonly onPremises?: OnPremises;
 }
 
 export interface TenantRegistry {
@@ -60,6 +63,7 @@ export function openRegistry(tenants: readonly Tenant[]): TenantRegistry {
     }
   }
   for (const [domain, tenant] of byDomain) refuseForeignParent(domain, tenant, byDomain);
+  refuseSharedServers(tenants);
   return { tenants, byId, byDomain };
 }
 
@@ -83,6 +87,22 @@ function refuseForeignParent(domain: string, tenant: Tenant, byDomain: ReadonlyM
       throw invalid(
         `domain ${domain} of ${tenant.name} is a sub-domain of ${parent}, which ${other.name} claims`,
       );
+  }
+}
+
+/** SECURITY: a certificate or a user of two tenants says nothing about whose mail it is (test: shared-server). */
+function refuseSharedServers(tenants: readonly Tenant[]): void {
+  const owners = new Map<string, string>();
+  for (const { name, onPremises } of tenants) {
+    const marks = [
+      ...(onPremises?.fingerprints ?? []).map((print) => `certificate ${print}`),
+      ...(onPremises?.login ? [`user ${onPremises.login.user}`] : []),
+    ];
+    for (const mark of new Set(marks)) {
+      const other = owners.get(mark);
+      if (other !== undefined) throw invalid(`on-premises ${mark} is claimed by ${other} and by ${name}`);
+      owners.set(mark, name);
+    }
   }
 }
 

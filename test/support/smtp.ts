@@ -108,6 +108,8 @@ export async function openTestListener(options: TestListenerOptions = {}): Promi
     log: silentLog,
     handler: {
       recipient: async () => ok,
+      offersLogin: () => false,
+      isLogin: () => false,
       message: async (peer, envelope, body) => {
         try {
           messages.push({ peer, envelope, body: await readAll(body) });

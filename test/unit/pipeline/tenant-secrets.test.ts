@@ -135,3 +135,24 @@ test('policy: loop-back without a secret is an error', () => {
   const complete = text.replace('  leg:\n', '  proof: { secrets: [file:c] }\n  leg:\n');
   assert.deepEqual(problemsOf(complete), []);
 });
+
+for (const [servers, expected] of [
+  ['{ networks: [192.0.2.0/28], certificates: [a.crt] }', undefined],
+  ['{ networks: [192.0.2.1, "2001:db8::/32"], user: mail, password: env:X }', undefined],
+  [
+    '{ networks: [192.0.2.0/28] }',
+    /^6:\d+ name certificates, or user and password: an address proves nothing$/,
+  ],
+  ['{ networks: [192.0.2.0/28], user: mail }', /^6:\d+ user and password go together/],
+  ['{ networks: [], certificates: [a.crt] }', /^6:\d+ must not be empty$/],
+  ['{ networks: [0.0.0.0/0], certificates: [a.crt] }', /^6:\d+ is not a network; write 192\.0\.2\.0\/28/],
+  ['{ networks: [contoso.example], certificates: [a.crt] }', /^6:\d+ is not a network/],
+  ['{ networks: [192.0.2.1], user: mail, password: canary-password }', /^6:\d+ a password is never written/],
+] as const) {
+  test(`policy: on_premises: ${servers}`, () => {
+    const problems = problemsOf(policyText().replace('  leg:\n', `  on_premises: ${servers}\n  leg:\n`));
+    if (expected) assert.match(problems.join('\n'), expected);
+    else assert.deepEqual(problems, []);
+    assert.doesNotMatch(problems.join('\n'), /canary/);
+  });
+}

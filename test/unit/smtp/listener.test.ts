@@ -41,7 +41,12 @@ function rejected(code: string) {
 test('start-without-key: key, certificate, CA and port must be usable', async () => {
   const server = await identity('gw.example');
   const other = await identity('other.example');
-  const handler: TransactionHandler = { recipient: async () => ok, message: async () => ok };
+  const handler: TransactionHandler = {
+    recipient: async () => ok,
+    offersLogin: () => false,
+    isLogin: () => false,
+    message: async () => ok,
+  };
   const base = {
     host: '127.0.0.1',
     port: 0,

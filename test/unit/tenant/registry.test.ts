@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Secret } from '../../../src/core/secret.ts';
+import type { OnPremises } from '../../../src/tenant/on-premises.ts';
 import { openRegistry, type Tenant, tenantOfDomain } from '../../../src/tenant/registry.ts';
 import { TENANT_A, TENANT_B } from '../../support/policy.ts';
 import { stampsAlone } from '../../support/proof.ts';
@@ -69,3 +71,19 @@ for (const [name, tenants, reason] of refusals) {
     assert.throws(() => openRegistry(tenants), { code: 'config-invalid', message: reason });
   });
 }
+
+test('shared-server: a certificate or a user of two tenants is refused', () => {
+  const networks = { has: () => true };
+  const login = { user: 'mail', password: new Secret('x') };
+  const withServers = (onPremises: OnPremises) =>
+    openRegistry([tenant({ onPremises: { networks, fingerprints: ['AA'], login } }), other({ onPremises })]);
+  assert.throws(
+    () => withServers({ networks, fingerprints: ['BB', 'AA'] }),
+    /on-premises certificate AA is claimed by A and by B/,
+  );
+  assert.throws(
+    () => withServers({ networks, fingerprints: [], login }),
+    /on-premises user mail is claimed by A and by B/,
+  );
+  assert.ok(withServers({ networks, fingerprints: ['BB'], login: { ...login, user: 'other' } }));
+});
