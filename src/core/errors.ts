@@ -160,6 +160,20 @@ export const errorTable = {
     'info',
     'A recipient that is not local, from a client that is not a verified Exchange Online server.',
   ),
+  'recipient-unknown': entry(
+    550,
+    '5.1.1',
+    'Recipient address is not known here',
+    'info',
+    'The recipients directory of the tenant does not have the address. `postern recipients check` says what each source holds; `tenant.recipients` of the policy file names the sources.',
+  ),
+  'recipients-unavailable': entry(
+    451,
+    '4.3.0',
+    'Recipient cannot be checked at the moment, please try again',
+    'warn',
+    'A source of the recipients directory cannot be read, so its last good copy is kept. Once a copy is older than `stale_after_hours`, or where there is none, an address that nobody knows gets this answer. `postern recipients status` shows the reason.',
+  ),
   'other-class': entry(
     452,
     '4.5.3',
