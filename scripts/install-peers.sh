@@ -3,7 +3,7 @@
 # Does nothing where all of them are there. Needs root on Debian or a relative of it.
 set -eu
 
-PACKAGES="openssl gnupg gpgsm gpg-agent sq sqop postfix swaks libnet-ssleay-perl libio-socket-ssl-perl strace"
+PACKAGES="openssl gnupg gpgsm gpg-agent sq sqop postfix swaks libnet-ssleay-perl libio-socket-ssl-perl strace slapd ldap-utils"
 
 missing=""
 for package in $PACKAGES; do
@@ -21,5 +21,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # The tests start Postfix with configurations of their own; the system's stays unconfigured.
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
+# The same for slapd.
+echo 'slapd slapd/no_configuration boolean true' | debconf-set-selections
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $missing >/dev/null
