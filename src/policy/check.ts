@@ -7,11 +7,17 @@ import type { YamlSource } from './yaml-source.ts';
 
 const words = z.array(z.string().catch('')).catch([]);
 
+const NO_TENANT = { domains: [], match_subdomains: false, recipients: { catch_all: [] } };
+
 const lenient = z
   .object({
     tenant: z
-      .object({ domains: words, match_subdomains: z.boolean().catch(false) })
-      .catch({ domains: [], match_subdomains: false }),
+      .object({
+        domains: words,
+        match_subdomains: z.boolean().catch(false),
+        recipients: z.object({ catch_all: words }).catch({ catch_all: [] }),
+      })
+      .catch(NO_TENANT),
     keys: z
       .object({ own: z.array(z.object({ for: z.string() }).catch({ for: '' })).catch([]) })
       .catch({ own: [] }),
@@ -19,7 +25,7 @@ const lenient = z
       .object({ rules: z.array(z.object({ name: z.string() }).catch({ name: '' })).catch([]) })
       .catch({ rules: [] }),
   })
-  .catch({ tenant: { domains: [], match_subdomains: false }, keys: { own: [] }, outbound: { rules: [] } });
+  .catch({ tenant: NO_TENANT, keys: { own: [] }, outbound: { rules: [] } });
 
 /** Problems across the file: repeated names, and own keys for what is not the tenant's. */
 export function checkAcross(source: YamlSource): Problem[] {
@@ -35,6 +41,16 @@ export function checkAcross(source: YamlSource): Problem[] {
       ...source.positionOf(['tenant', 'domains', index]),
       message: 'this domain is in the list already',
     })),
+    ...tenant.recipients.catch_all.flatMap((domain, index) =>
+      readable.length === 0 || isOwn(domain, readable, tenant.match_subdomains)
+        ? []
+        : [
+            {
+              ...source.positionOf(['tenant', 'recipients', 'catch_all', index]),
+              message: `is not a domain of the tenant: ${readable.join(', ')}`,
+            },
+          ],
+    ),
     ...keys.own.flatMap((entry, index) =>
       readable.length === 0 || isOwn(entry.for, readable, tenant.match_subdomains)
         ? []

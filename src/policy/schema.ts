@@ -1,6 +1,7 @@
 // The policy of one tenant as the gateway uses it: immutable, checked, canonical. What the YAML file may hold is in
 // document.ts; how the one becomes the other is in parse.ts.
 import type { RE2JS } from 're2js';
+import type { Address } from '../core/address.ts';
 import type { KeyFormat } from '../core/key.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { ProofMode, TenantId } from '../core/origin.ts';
@@ -39,6 +40,42 @@ export interface PolicyTenant {
   readonly loopBack?: LoopBack;
   readonly onPremises?: OnPremisesServers;
   readonly leg: TenantLeg;
+  /** Undefined: every address of the domains exists. */
+  readonly recipients?: PolicyRecipients;
+}
+
+/** Who exists in the tenant: all that any source names. File names as written; secrets are references. */
+export interface PolicyRecipients {
+  readonly list?: NonEmpty<Address>;
+  readonly csv?: FileEntry;
+  readonly ldap?: PolicyLdap;
+  readonly graph?: PolicyGraph;
+  /** Lower-case A-labels. */
+  readonly catchAll: readonly string[];
+  readonly hasPlusAddressing: boolean;
+  readonly refreshMinutes: number;
+  readonly staleAfterHours: number;
+}
+
+export interface PolicyLdap {
+  readonly url: string;
+  readonly startTls: boolean;
+  readonly base: string;
+  readonly bindDn: string;
+  readonly password: FileEntry;
+  readonly filter: string;
+  /** Undefined: the system's roots. */
+  readonly ca?: FileEntry;
+  readonly pageSize: number;
+  readonly position: Position;
+}
+
+export interface PolicyGraph {
+  readonly clientId: string;
+  readonly secret: FileEntry;
+  /** Without a slash at the end. */
+  readonly endpoint: string;
+  readonly login: string;
 }
 
 /** What the proof of origin asks of this tenant's mail. Secrets are references, `env:NAME` or `file:path`. */

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseTenantId } from '../core/origin.ts';
 import { domain, file, passwordReference, referenceTo, text, whole } from './fields.ts';
+import { recipients } from './recipients-document.ts';
 
 const leg = z
   .strictObject({
@@ -105,6 +106,7 @@ const tenantFields = z.strictObject({
   loop_back: loopBack.optional(),
   on_premises: onPremises.optional(),
   leg,
+  recipients: recipients.optional(),
 });
 
 export const tenant = tenantFields.superRefine((value, context) => {

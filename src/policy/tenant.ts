@@ -3,6 +3,7 @@ import type { NonEmpty } from '../core/non-empty.ts';
 import type { TenantId } from '../core/origin.ts';
 import { canonicalDomain, defined } from './canonical.ts';
 import type { PolicyDocument } from './document.ts';
+import { toRecipients } from './recipients.ts';
 import type { FileEntry, OnPremisesServers, PolicyTenant } from './schema.ts';
 import type { Path, YamlSource } from './yaml-source.ts';
 
@@ -40,6 +41,7 @@ export function toTenant(tenant: PolicyDocument['tenant'], source: YamlSource): 
       ...defined({ password: tenant.leg.password, ca: tenant.leg.ca }),
       position: source.positionOf(['tenant', 'leg']),
     },
+    ...(tenant.recipients && { recipients: toRecipients(tenant.recipients, source) }),
   };
 }
 
