@@ -1,6 +1,6 @@
 // The composition root: the only place that builds services and decides who gets which. Opens in an order in which
 // nothing is accepted before everything behind it stands, and closes in the reverse.
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openControlServer } from './admin/control-server.ts';
 import type { DnsLookup } from './authentication/dns-lookup.ts';
@@ -9,7 +9,8 @@ import { type Clock, systemClock } from './core/clock.ts';
 import type { Deliver } from './core/delivery.ts';
 import { GatewayError } from './core/errors.ts';
 import { type Log, openLog } from './core/log.ts';
-import { Secret } from './core/secret.ts';
+import type { Secret } from './core/secret.ts';
+import { openDelivery, readText } from './gateway-legs.ts';
 import { applyKeys } from './keys/apply.ts';
 import { type KeyStore, openKeyStore } from './keys/store.ts';
 import { operationsOf, type Operations, type TenantApplied } from './operations.ts';
@@ -19,7 +20,6 @@ import { answerRecipient } from './pipeline/recipients.ts';
 import { openQueue, type Queue } from './queue/queue.ts';
 import { startRunner } from './queue/runner.ts';
 import { defaultRetryPolicy } from './queue/schedule.ts';
-import { openLegs } from './smtp/legs.ts';
 import { openResolver } from './smtp/mx.ts';
 import { type Listener, openListener } from './smtp/listener.ts';
 import { receivedField } from './smtp/loop-guard.ts';
@@ -255,45 +255,6 @@ async function applyAll({ keys, log }: Services, policies: PolicySet): Promise<r
   return applied;
 }
 
-/** The legs of a policy set. One tenant's certificate never gets to another leg: see smtp/legs. */
-async function openDelivery({ config, clock, log }: Services, policies: PolicySet): Promise<Deliver> {
-  const { internet, smarthost } = config;
-  const identity = await readIdentity(internet.certificate, internet.key);
-  const { deliver } = openLegs({
-    hostname: config.hostname,
-    tenants: policies.all.map(({ policy: { tenant }, leg }) => ({
-      tenant: tenant.id,
-      host: tenant.leg.host,
-      port: tenant.leg.port,
-      serverName: tenant.leg.serverName,
-      identity: { key: leg.key, cert: leg.certificate },
-      ...(leg.ca === undefined ? {} : { ca: [leg.ca] }),
-    })),
-    internet: {
-      port: internet.port,
-      resolvers: internet.resolvers,
-      allowPrivateAddresses: internet.allowPrivateAddresses,
-      ...(identity ? { identity } : {}),
-    },
-    ...(smarthost ? { smarthost: await smarthostLeg(smarthost) } : {}),
-    clock,
-    log,
-  });
-  return deliver;
-}
-
-async function smarthostLeg({ host, port, tls, ca, user, password }: NonNullable<Config['smarthost']>) {
-  return {
-    host,
-    port,
-    tls: tls === 'required' ? ('verified' as const) : ('opportunistic' as const),
-    ...(ca === undefined ? {} : { ca: [await readText(ca)] }),
-    ...(user === undefined || password === undefined
-      ? {}
-      : { auth: { user, password: await readReference(password) } }),
-  };
-}
-
 async function openSmtp(
   { config, clock, log, queue }: Services,
   services: ReceiveServices,
@@ -340,36 +301,6 @@ function receiveSettings({
     bareLineEnds: listener.bareLineEnds,
     received: (peer, envelope, at) => receivedField(peer, envelope, hostname, at),
   };
-}
-
-async function readIdentity(certificate: string | undefined, key: string | undefined) {
-  if (certificate === undefined && key === undefined) return undefined;
-  if (certificate === undefined || key === undefined) {
-    throw new GatewayError(
-      'config-invalid',
-      'internet.certificate and internet.key go together: set both or none',
-    );
-  }
-  return { cert: await readText(certificate), key: await readText(key) };
-}
-
-/** A password by reference. */
-async function readReference(reference: string): Promise<Secret> {
-  const [, kind, place = ''] = /^(env|file|credential):(.+)$/.exec(reference) ?? [];
-  if (kind === 'env') {
-    const value = process.env[place];
-    if (value) return new Secret(value);
-    throw new GatewayError('config-invalid', `the environment variable ${place} is not set`);
-  }
-  const folder = process.env['CREDENTIALS_DIRECTORY'] ?? '';
-  return new Secret((await readText(kind === 'credential' ? join(folder, place) : place)).trim());
-}
-
-async function readText(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const reason = error.code === 'ENOENT' ? 'no such file' : (error.code ?? error.message);
-    throw new GatewayError('config-invalid', `${path}: ${reason}`);
-  });
 }
 
 /** One call at a time; each waits for the one before, whatever became of it. */
