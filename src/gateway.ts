@@ -16,6 +16,7 @@ import { type KeyStore, openKeyStore } from './keys/store.ts';
 import { operationsOf, type Operations, type TenantApplied } from './operations.ts';
 import { formatProblems, type PolicySet, readPolicySet } from './pipeline/policy-set.ts';
 import { receive, type ReceiveServices } from './pipeline/receive.ts';
+import { openDirectories, type RecipientDirectories } from './pipeline/recipient-directories.ts';
 import { answerRecipient } from './pipeline/recipients.ts';
 import { openQueue, type Queue } from './queue/queue.ts';
 import { startRunner } from './queue/runner.ts';
@@ -25,9 +26,11 @@ import { type Listener, openListener } from './smtp/listener.ts';
 import { receivedField } from './smtp/loop-guard.ts';
 import type { TransactionHandler } from './smtp/session.ts';
 import { openHolds } from './storage/hold.ts';
+import { openSealedFiles } from './storage/sealed-files.ts';
 import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
 import { isLogin, mayLogIn } from './tenant/on-premises.ts';
 import type { ProofSettings } from './tenant/settings.ts';
+import type { SnapshotStore } from './tenant/recipients/snapshot.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, deriveKey, readKek } from './storage/kek.ts';
 
@@ -58,6 +61,7 @@ interface Services {
   readonly doneKey: Secret;
   /** Makes rewritten senders. */
   readonly rewritingKey: Secret;
+  readonly snapshots: SnapshotStore;
 }
 
 /**
@@ -68,11 +72,12 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
   await using stack = new AsyncDisposableStack();
   const services = await openServices(config, environment, stack);
   const { clock, log, keys, queue } = services;
-  const inForce = await putInForce(services);
+  const inForce = stack.use(await putInForce(services));
   const operations = operationsOf({
     keys,
     queue,
     tenants: () => tenantNames(inForce.policies()),
+    recipients: () => Promise.resolve(inForce.recipients()),
     applyPolicies: inForce.reload,
   });
   const folder = join(config.dataFolder, 'hold');
@@ -81,7 +86,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
   stack.use(startRunner({ queue, deliver: inForce.deliver, clock, log, concurrency }));
   stack.use(await openControlServer(config.controlSocket, operations, log));
   const listener = stack.use(
-    await openSmtp(services, {
+    await openSmtp(services, inForce.recipients, {
       ...receiveSettings(config),
       holds,
       keys,
@@ -111,6 +116,7 @@ export async function openStores(config: Config, environment: GatewayEnvironment
   const operations = operationsOf({
     ...services,
     tenants: () => [],
+    recipients: async () => openDirectories(await readPolicies(services), services),
     applyPolicies: async () => {
       const { applied } = await loadPolicies(services);
       return applied;
@@ -183,13 +189,15 @@ async function openServices(
     log,
     keys: openKeyStore({ database, log }),
     queue,
+    snapshots: await openSealedFiles(join(config.dataFolder, 'recipients'), 'recipients', kek),
     doneKey: deriveKey(kek, 'done marks'),
     rewritingKey: deriveKey(kek, 'rewritten senders'),
   };
 }
 
 /** The policies in force with what hangs on them. A set that cannot be in force as a whole changes nothing. */
-interface InForce {
+interface InForce extends AsyncDisposable {
+  readonly recipients: () => RecipientDirectories;
   readonly policies: () => PolicySet;
   readonly proof: () => ProofSettings;
   readonly deliver: Deliver;
@@ -197,16 +205,27 @@ interface InForce {
 }
 
 async function putInForce(services: Services): Promise<InForce> {
-  let current = await loadPolicies(services);
+  let current = await openPolicies(services);
+  current.recipients.start();
   return {
     policies: () => current.policies,
     proof: () => current.proof,
+    recipients: () => current.recipients,
     deliver: (shipment, signal) => current.deliver(shipment, signal),
     reload: inTurn(async () => {
-      current = await loadPolicies(services);
+      const { recipients: before } = current;
+      current = await openPolicies(services, before);
+      await before[Symbol.asyncDispose]();
+      current.recipients.start();
       return current.applied;
     }),
+    [Symbol.asyncDispose]: () => current.recipients[Symbol.asyncDispose](),
   };
+}
+
+async function openPolicies(services: Services, before?: RecipientDirectories) {
+  const loaded = await loadPolicies(services);
+  return { ...loaded, recipients: await openDirectories(loaded.policies, services, before) };
 }
 
 /** Everything is read and checked before the first key is changed. */
@@ -257,6 +276,7 @@ async function applyAll({ keys, log }: Services, policies: PolicySet): Promise<r
 
 async function openSmtp(
   { config, clock, log, queue }: Services,
+  recipients: () => RecipientDirectories,
   services: ReceiveServices,
 ): Promise<Listener> {
   const { listener, exchange } = config;
@@ -274,15 +294,19 @@ async function openSmtp(
     limits: config.limits,
     clock,
     log,
-    handler: handlerOf(services, queue),
+    handler: handlerOf(services, queue, recipients),
   });
 }
 
-function handlerOf(services: ReceiveServices, queue: Queue): TransactionHandler {
+function handlerOf(
+  services: ReceiveServices,
+  queue: Queue,
+  recipients: () => RecipientDirectories,
+): TransactionHandler {
   return {
     recipient: async ({ peer, accepted }, recipient) => {
       if (accepted.length === 0) await queue.checkRoom();
-      return answerRecipient(services.policies(), services.proof(), peer, accepted, recipient);
+      return answerRecipient(services.policies(), services.proof(), peer, accepted, recipient, recipients());
     },
     offersLogin: (address) => mayLogIn(services.policies().registry, address),
     isLogin: (address, user, password) => isLogin(services.policies().registry, address, user, password),

@@ -6,6 +6,11 @@ import type { TenantId } from './core/origin.ts';
 import type { StoredKey } from './keys/records.ts';
 import type { KeyStore } from './keys/store.ts';
 import type { AppliedKeys } from './keys/apply.ts';
+import type {
+  RecipientCheck,
+  RecipientDirectories,
+  TenantRecipients,
+} from './pipeline/recipient-directories.ts';
 import type { QueueEntry } from './queue/message-types.ts';
 import type { Queue } from './queue/queue.ts';
 
@@ -45,6 +50,11 @@ export interface Operations {
   showQueued(id: string): Promise<QueueEntry>;
   retryQueued(id: string): Promise<QueueEntry>;
   removeQueued(id: string): Promise<QueueEntry>;
+  /** The sources of all recipients directories. */
+  listRecipients(): Promise<readonly TenantRecipients[]>;
+  /** Loads them all now; what fails is in the answer. */
+  refreshRecipients(): Promise<readonly TenantRecipients[]>;
+  checkRecipient(address: string): Promise<RecipientCheck>;
 }
 
 interface FoundKey {
@@ -58,10 +68,12 @@ export interface OperationServices {
   readonly queue: Queue;
   /** Names of the tenants whose policies are in force. */
   readonly tenants: () => readonly string[];
+  readonly recipients: () => Promise<RecipientDirectories>;
   readonly applyPolicies: () => Promise<readonly TenantApplied[]>;
 }
 
-export function operationsOf({ keys, queue, tenants, applyPolicies }: OperationServices): Operations {
+export function operationsOf(services: OperationServices): Operations {
+  const { keys, queue, tenants, applyPolicies } = services;
   const found = async (): Promise<readonly FoundKey[]> => {
     return (await Promise.all(keys.tenants().map((tenant) => keysOf(keys, tenant)))).flat();
   };
@@ -103,6 +115,13 @@ export function operationsOf({ keys, queue, tenants, applyPolicies }: OperationS
       await queue.remove(id);
       return entry;
     },
+    listRecipients: async () => (await services.recipients()).status(),
+    refreshRecipients: async () => {
+      const recipients = await services.recipients();
+      await recipients.refresh();
+      return recipients.status();
+    },
+    checkRecipient: async (address) => (await services.recipients()).check(address),
   };
 }
 

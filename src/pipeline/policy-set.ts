@@ -17,6 +17,8 @@ import type { DoneTokens } from '../tenant/done-marker.ts';
 import type { OnPremises } from '../tenant/on-premises.ts';
 import { openRegistry, type Tenant, type TenantRegistry } from '../tenant/registry.ts';
 import { readOnPremises } from './on-premises-servers.ts';
+import type { DirectorySettings } from '../tenant/recipients/directory.ts';
+import { readTenantRecipients } from './tenant-recipients.ts';
 import { readDoneTokens, readTenantSecrets, sharedSecrets } from './tenant-secrets.ts';
 
 /** What the tenant leg shows and trusts, as PEM. */
@@ -40,6 +42,8 @@ export interface LoadedPolicy {
   /** What the rules of a loop-back tenant look for. */
   readonly doneTokens?: DoneTokens;
   readonly onPremises?: OnPremises;
+  /** Undefined: every address of the domains exists. */
+  readonly recipients?: DirectorySettings;
   readonly keys: readonly DeclaredKey[];
   /** Keys that expired, files that others can read: the policy works all the same. */
   readonly warnings: readonly Problem[];
@@ -98,7 +102,19 @@ export async function readPolicy(
   const servers: Awaited<ReturnType<typeof readOnPremises>> = onPremises
     ? await readOnPremises(onPremises, folder)
     : { problems: [] };
-  const all = [problems, anchors.problems, leg.problems, unread.problems, done.problems, servers.problems]
+  const recipients = await readTenantRecipients(policy.tenant.recipients, {
+    tenant: policy.tenant.id,
+    folder,
+  });
+  const all = [
+    problems,
+    anchors.problems,
+    leg.problems,
+    unread.problems,
+    done.problems,
+    servers.problems,
+    recipients.problems,
+  ]
     .flat()
     .toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
@@ -113,6 +129,7 @@ export async function readPolicy(
       secrets,
       ...(done.tokens && { doneTokens: done.tokens }),
       ...(servers.onPremises && { onPremises: servers.onPremises }),
+      ...(recipients.directory && { recipients: recipients.directory }),
       keys: declared,
       warnings: [...warnings, ...leg.warnings],
     },

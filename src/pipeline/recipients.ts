@@ -8,9 +8,13 @@ import { canRelay } from '../tenant/client.ts';
 import type { ProofSettings } from '../tenant/settings.ts';
 import { onPremisesTenant } from '../tenant/on-premises.ts';
 import { tenantOfDomain } from '../tenant/registry.ts';
+import type { RecipientDirectories } from './recipient-directories.ts';
 import type { PolicySet } from './policy-set.ts';
 
 const ACCEPTED: Reply = { code: 250, enhanced: '2.1.5', text: 'Recipient accepted' };
+
+/** Says no to addresses that a tenant does not have. */
+type Directories = Pick<RecipientDirectories, 'refusal'>;
 
 /** Local: in a domain of a hosted tenant. Once one recipient is accepted, the other class gets 452 4.5.3. */
 export function answerRecipient(
@@ -19,6 +23,7 @@ export function answerRecipient(
   peer: Peer,
   accepted: readonly Address[],
   recipient: Address,
+  directories?: Directories,
 ): Reply {
   const tenant = tenantOfDomain(policies.registry, recipient.domain);
   const [first] = accepted;
@@ -27,7 +32,8 @@ export function answerRecipient(
     if (isFirstLocal !== (tenant !== undefined)) return replyFor('other-class');
   }
   if (tenant && !tenant.isEnabled) return replyFor('tenant-suspended');
-  if (tenant && !tenant.isLoopBack) return ACCEPTED;
+  // The Exchange Online of a loop-back tenant has accepted the recipient already.
+  if (tenant && !tenant.isLoopBack) return directories?.refusal(tenant.id, recipient) ?? ACCEPTED;
   const failure = onPremisesTenant(policies.registry, peer) ? undefined : canRelay(peer, proof);
   return failure ? replyFor(failure.error) : ACCEPTED;
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorTable } from '../../../src/core/errors.ts';
+import type { Address } from '../../../src/core/address.ts';
+import { errorTable, replyFor } from '../../../src/core/errors.ts';
 import type { Peer } from '../../../src/core/peer.ts';
 import type { PolicySet } from '../../../src/pipeline/policy-set.ts';
 import { answerRecipient } from '../../../src/pipeline/recipients.ts';
@@ -76,6 +77,26 @@ const ROWS: readonly Row[] = [
 for (const [what, peer, accepted, recipient, expected] of ROWS)
   test(`${what}: ${expected}`, () => {
     const reply = answerRecipient(policies, proof, peer, accepted.map(address), address(recipient));
+    assert.equal(`${reply.code} ${reply.enhanced}`, expected);
+  });
+
+const strict = {
+  refusal: (tenant: string, { key }: Address) =>
+    tenant === TENANT_B || key.startsWith('nobody@') ? replyFor('recipient-unknown') : undefined,
+};
+const CHECKED: readonly Row[] = [
+  ['known', clear, [], 'user@contoso.example', '250 2.1.5'],
+  ['unknown', clear, [], 'nobody@contoso.example', '550 5.1.1'],
+  ['unknown, beside a known one', clear, ['user@contoso.example'], 'nobody@contoso.example', '550 5.1.1'],
+  ['unknown to Exchange Online as well', exchange, [], 'nobody@contoso.example', '550 5.1.1'],
+  ['the other class comes first', exchange, ['bob@remote.example'], 'nobody@contoso.example', '452 4.5.3'],
+  ['a suspended tenant comes first', clear, [], 'nobody@suspended.example', '550 5.7.1'],
+  ['relay recipients are nobody of ours', exchange, [], 'nobody@remote.example', '250 2.1.5'],
+];
+
+for (const [what, peer, accepted, recipient, expected] of CHECKED)
+  test(`with a recipients directory, ${what}: ${expected}`, () => {
+    const reply = answerRecipient(policies, proof, peer, accepted.map(address), address(recipient), strict);
     assert.equal(`${reply.code} ${reply.enhanced}`, expected);
   });
 
