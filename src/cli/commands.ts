@@ -23,6 +23,10 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     const { queueList, queueShow, queueRetry, queueRemove } = await import('./queue.ts');
     return [queueList, queueShow, queueRetry, queueRemove];
   },
+  recipients: async () => {
+    const { recipientsStatus, recipientsCheck, recipientsRefresh } = await import('./recipients.ts');
+    return [recipientsStatus, recipientsCheck, recipientsRefresh];
+  },
 };
 
 /** The commands that begin with this word; all of them where none does. */
