@@ -61,6 +61,8 @@ export interface Config {
     readonly maxMessages: number;
     readonly minFreeBytes: number;
   };
+  /** Where counters are served; undefined: nowhere. */
+  readonly metrics?: { readonly host: string; readonly port: number };
   readonly limits: Limits;
 }
 
@@ -169,6 +171,16 @@ export const configDocument = z.strictObject({
       min_free_bytes: count.default(536_870_912).describe('Free disk space below which new mail gets 452'),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      host: z
+        .string()
+        .default('127.0.0.1')
+        .describe('Address to listen on: whoever reaches it can read them'),
+      port: port.describe('Port to listen on'),
+    })
+    .describe('Counters for Prometheus, at /metrics; without it none are served')
+    .optional(),
   limits: z.strictObject(limitFields).prefault({}),
 });
 
@@ -237,6 +249,7 @@ function toConfig(document: z.output<typeof configDocument>, path: string): Conf
       maxMessages: queue.max_messages,
       minFreeBytes: queue.min_free_bytes,
     },
+    ...(document.metrics ? { metrics: document.metrics } : {}),
     limits: Object.fromEntries(
       Object.keys(defaultLimits).map((name) => [name, document.limits[snakeCase(name)]]),
     ) as unknown as Limits,

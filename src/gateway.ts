@@ -10,6 +10,7 @@ import type { Deliver } from './core/delivery.ts';
 import { GatewayError } from './core/errors.ts';
 import { type Log, openLog } from './core/log.ts';
 import type { Secret } from './core/secret.ts';
+import { openProofStatistics, openTally } from './gateway-counting.ts';
 import { openDelivery, readText } from './gateway-legs.ts';
 import { applyKeys } from './keys/apply.ts';
 import { type KeyStore, openKeyStore } from './keys/store.ts';
@@ -17,6 +18,7 @@ import { operationsOf, type Operations, type TenantApplied } from './operations.
 import { formatProblems, type PolicySet, readPolicySet } from './pipeline/policy-set.ts';
 import { receive, type ReceiveServices } from './pipeline/receive.ts';
 import { openDirectories, type RecipientDirectories } from './pipeline/recipient-directories.ts';
+import { openTenantGate } from './pipeline/tenant-limits.ts';
 import { answerRecipient } from './pipeline/recipients.ts';
 import { openQueue, type Queue } from './queue/queue.ts';
 import { startRunner } from './queue/runner.ts';
@@ -30,6 +32,7 @@ import { openSealedFiles } from './storage/sealed-files.ts';
 import { exchangeRanges, parseRanges } from './tenant/address-ranges.ts';
 import { isLogin, mayLogIn } from './tenant/on-premises.ts';
 import type { ProofSettings } from './tenant/settings.ts';
+import type { ProofStatistics } from './tenant/statistics.ts';
 import type { SnapshotStore } from './tenant/recipients/snapshot.ts';
 import { hasKeyDatabase, initKeyDatabase, openKeyDatabase } from './storage/key-database.ts';
 import { createKekFile, deriveKey, readKek } from './storage/kek.ts';
@@ -62,6 +65,7 @@ interface Services {
   /** Makes rewritten senders. */
   readonly rewritingKey: Secret;
   readonly snapshots: SnapshotStore;
+  readonly statistics: ProofStatistics;
 }
 
 /**
@@ -76,7 +80,9 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
   const operations = operationsOf({
     keys,
     queue,
-    tenants: () => tenantNames(inForce.policies()),
+    statistics: services.statistics,
+    addressCheck: config.exchange.addressCheck,
+    policies: () => Promise.resolve(inForce.policies()),
     recipients: () => Promise.resolve(inForce.recipients()),
     applyPolicies: inForce.reload,
   });
@@ -93,6 +99,8 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       lookup: dnsLookup(config),
       doneKey: services.doneKey,
       rewritingKey: services.rewritingKey,
+      tally: await openTally(config, services, inForce.policies, stack),
+      gate: openTenantGate((tenant) => queue.queuedOf(tenant)),
       policies: inForce.policies,
       proof: inForce.proof,
       commit: async (message) => {
@@ -115,7 +123,8 @@ export async function openStores(config: Config, environment: GatewayEnvironment
   const services = await openServices(config, environment, stack);
   const operations = operationsOf({
     ...services,
-    tenants: () => [],
+    addressCheck: config.exchange.addressCheck,
+    policies: () => readPolicies(services),
     recipients: async () => openDirectories(await readPolicies(services), services),
     applyPolicies: async () => {
       const { applied } = await loadPolicies(services);
@@ -190,6 +199,7 @@ async function openServices(
     keys: openKeyStore({ database, log }),
     queue,
     snapshots: await openSealedFiles(join(config.dataFolder, 'recipients'), 'recipients', kek),
+    statistics: stack.use(await openProofStatistics(config, kek, clock, log)),
     doneKey: deriveKey(kek, 'done marks'),
     rewritingKey: deriveKey(kek, 'rewritten senders'),
   };

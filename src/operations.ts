@@ -2,7 +2,7 @@
 // runs, and through the control socket while one does. No logic of its own beyond shaping the answers.
 import { GatewayError } from './core/errors.ts';
 import type { KeyId } from './core/key.ts';
-import type { TenantId } from './core/origin.ts';
+import type { ProofMode, TenantId } from './core/origin.ts';
 import type { StoredKey } from './keys/records.ts';
 import type { KeyStore } from './keys/store.ts';
 import type { AppliedKeys } from './keys/apply.ts';
@@ -11,8 +11,11 @@ import type {
   RecipientDirectories,
   TenantRecipients,
 } from './pipeline/recipient-directories.ts';
+import type { PolicySet } from './pipeline/policy-set.ts';
+import type { PolicyTenant } from './policy/schema.ts';
 import type { QueueEntry } from './queue/message-types.ts';
 import type { Queue } from './queue/queue.ts';
+import type { ProofStatistics } from './tenant/statistics.ts';
 
 /** A key as the operator sees it. Never holds private parts. */
 export interface KeySummary {
@@ -38,11 +41,30 @@ export interface TenantApplied extends AppliedKeys {
   readonly tenant: string;
 }
 
+/** One condition of the proof: its mode, and how many proven messages of seven days `require` would have refused. */
+export interface ConditionSummary {
+  readonly mode: ProofMode;
+  readonly observed: number;
+}
+
+export interface TenantSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly state: 'enabled' | 'suspended';
+  readonly topology: 'inline' | 'loop-back';
+  /** Copies in the queue. */
+  readonly queued: number;
+  /** Messages proven within the last seven days. */
+  readonly proven: number;
+  readonly conditions: Readonly<Record<'C3' | 'C8' | 'C9', ConditionSummary>>;
+}
+
 /** All answers are plain data, safe to print. Every function may throw GatewayError. */
 export interface Operations {
   status(): Promise<{ readonly pid: number; readonly tenants: readonly string[]; readonly queued: number }>;
   /** Reads the policy files anew, applies their keys, and puts them in force; a problem changes nothing. */
   applyPolicies(): Promise<readonly TenantApplied[]>;
+  listTenants(): Promise<readonly TenantSummary[]>;
   listKeys(): Promise<readonly KeySummary[]>;
   showKey(id: string): Promise<KeyDetails>;
   removeKey(id: string): Promise<KeySummary>;
@@ -66,14 +88,17 @@ interface FoundKey {
 export interface OperationServices {
   readonly keys: KeyStore;
   readonly queue: Queue;
-  /** Names of the tenants whose policies are in force. */
-  readonly tenants: () => readonly string[];
+  /** The policies in force; those of the files, where no gateway runs. */
+  readonly policies: () => Promise<PolicySet>;
+  readonly statistics: ProofStatistics;
+  /** C3 is a condition of the whole site. */
+  readonly addressCheck: ProofMode;
   readonly recipients: () => Promise<RecipientDirectories>;
   readonly applyPolicies: () => Promise<readonly TenantApplied[]>;
 }
 
 export function operationsOf(services: OperationServices): Operations {
-  const { keys, queue, tenants, applyPolicies } = services;
+  const { keys, queue, applyPolicies } = services;
   const found = async (): Promise<readonly FoundKey[]> => {
     return (await Promise.all(keys.tenants().map((tenant) => keysOf(keys, tenant)))).flat();
   };
@@ -86,13 +111,14 @@ export function operationsOf(services: OperationServices): Operations {
     return key;
   };
   return {
-    status: () =>
-      Promise.resolve({
-        pid: process.pid,
-        tenants: tenants(),
-        queued: queue.list().length,
-      }),
+    status: async () => ({
+      pid: process.pid,
+      tenants: (await services.policies()).all.map(({ policy }) => policy.tenant.name),
+      queued: queue.list().length,
+    }),
     applyPolicies,
+    listTenants: async () =>
+      (await services.policies()).all.map(({ policy }) => tenantSummary(services, policy.tenant)),
     listKeys: async () => (await found()).map(({ summary }) => summary),
     showKey: async (id) => {
       const { summary, material } = await find(id);
@@ -122,6 +148,28 @@ export function operationsOf(services: OperationServices): Operations {
       return recipients.status();
     },
     checkRecipient: async (address) => (await services.recipients()).check(address),
+  };
+}
+
+const OBSERVED_DAYS = 7;
+
+function tenantSummary(
+  { queue, statistics, addressCheck }: OperationServices,
+  { id, name, isEnabled, loopBack, proof }: PolicyTenant,
+): TenantSummary {
+  const { proven, observed } = statistics.sum(id, OBSERVED_DAYS);
+  return {
+    id,
+    name,
+    state: isEnabled ? 'enabled' : 'suspended',
+    topology: loopBack ? 'loop-back' : 'inline',
+    queued: queue.queuedOf(id),
+    proven,
+    conditions: {
+      C3: { mode: addressCheck, observed: observed.C3 ?? 0 },
+      C8: { mode: proof.dkimMode, observed: observed.C8 ?? 0 },
+      C9: { mode: proof.secretMode, observed: observed.C9 ?? 0 },
+    },
   };
 }
 

@@ -23,6 +23,7 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     const { queueList, queueShow, queueRetry, queueRemove } = await import('./queue.ts');
     return [queueList, queueShow, queueRetry, queueRemove];
   },
+  tenants: async () => [(await import('./tenants.ts')).tenants],
   recipients: async () => {
     const { recipientsStatus, recipientsCheck, recipientsRefresh } = await import('./recipients.ts');
     return [recipientsStatus, recipientsCheck, recipientsRefresh];

@@ -146,6 +146,13 @@ export const errorTable = {
     'warn',
     'The tenant is disabled in its policy file.',
   ),
+  'tenant-limit': entry(
+    451,
+    '4.7.1',
+    'The organization is at its limit of messages, please try again later',
+    'warn',
+    'The tenant has as much in the queue, or has handed in as much within the hour, as `tenant.limits` of its policy file allows.',
+  ),
   'tenant-not-loaded': entry(
     451,
     '4.3.0',

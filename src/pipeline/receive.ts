@@ -13,6 +13,7 @@ import type { Peer } from '../core/peer.ts';
 import type { Copy, Refusal } from '../core/plan.ts';
 import type { Reply } from '../core/reply.ts';
 import type { Secret } from '../core/secret.ts';
+import type { Tally } from '../core/tally.ts';
 import type { KeyStore } from '../keys/store.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
 import { readMessage } from '../mime/header-section.ts';
@@ -28,6 +29,7 @@ import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
 import { type PolicySet, tenantOf } from './policy-set.ts';
 import { runCopy } from './run-copy.ts';
+import type { TenantGate } from './tenant-limits.ts';
 import { isOwnSender, mailFromOf, returnLegOf } from './senders.ts';
 
 /** What the story needs. `policies` is read once per message, so that a reload never splits a message. */
@@ -40,6 +42,8 @@ export interface ReceiveServices {
   /** DNS, for the authentication of messages. */
   readonly lookup: DnsLookup;
   readonly holds: Holds;
+  readonly tally: Tally;
+  readonly gate: TenantGate;
   /** Makes done marks. */
   readonly doneKey: Secret;
   /** Makes rewritten senders of forwarded mail. */
@@ -65,7 +69,9 @@ export async function receive(
   try {
     return await story(services, log, peer, envelope, body, signal);
   } catch (error) {
-    return replyToFailure(asGatewayError(error), envelope, log);
+    const failure = asGatewayError(error);
+    services.tally.refused(failure.code);
+    return replyToFailure(failure, envelope, log);
   }
 }
 
@@ -93,6 +99,7 @@ async function story(
   // A loop can run through local recipients alone, which need no proof.
   refuse(checkHops(evidence, settings));
   const origin = prove(registry, evidence, settings);
+  if (origin.kind === 'proven') services.tally.proven(origin);
   if (origin.kind === 'proven' && hasRetainedHeaders(header)) {
     const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
     log.warn('retained-headers', { tenant: origin.tenant, advice });
@@ -103,12 +110,13 @@ async function story(
   for (const { direction, loaded } of plans)
     if (direction === 'inbound') refuse(checkInbound(tenantOf(loaded), origin, evidence, settings));
   if (origin.kind === 'unproven') await refuseSpoofing(registry, evidence, settings, { ...services, log });
+  holdToLimits(services.gate, origin, plans, at);
   logDecision(log, origin, facts.size, plans);
 
   const refusals = plans.flatMap(({ plan }) => plan.refusals);
   const [refusal] = refusals;
   if (refusal && plans.every(({ plan }) => plan.copies.length === 0))
-    return refuseByRule(refusal, origin, envelope);
+    return refuseByRule(services, refusal, origin, envelope);
 
   const source = joinSources(bytesSource(services.received(peer, envelope, at)), held);
   await using open = new AsyncDisposableStack();
@@ -128,6 +136,7 @@ async function story(
     copies,
     refused: refusals.map(({ recipient, explanation }) => ({ recipient, explanation })),
   });
+  services.tally.committed(copies);
   log.info('message-committed', { copies: copies.length, refused: refusals.length });
   return { code: 250, enhanced: '2.0.0', text: `Queued as ${envelope.id}` };
 }
@@ -173,9 +182,24 @@ async function finish(
 }
 
 /** Exchange shows the text of a 5xx to the sender, so a proven one gets the whole explanation. */
-function refuseByRule(refusal: Refusal, origin: Origin, envelope: Envelope): Reply {
+function refuseByRule(
+  { tally }: ReceiveServices,
+  refusal: Refusal,
+  origin: Origin,
+  envelope: Envelope,
+): Reply {
+  tally.refused(refusal.error);
   const reply = replyFor(refusal.error, origin.kind === 'proven' ? refusal.explanation : undefined);
   return { ...reply, text: `${reply.text} (${envelope.id})` };
+}
+
+/** C11, within limits. Mail for a tenant counts as far as it takes room. */
+function holdToLimits(gate: TenantGate, origin: Origin, plans: readonly TenantPlan[], at: Date): void {
+  for (const { loaded, direction } of plans) {
+    const { id, limits } = loaded.policy.tenant;
+    gate.checkRoom(id, limits);
+    if (origin.kind === 'proven' && direction === 'outbound') gate.admit(id, limits, origin.class, at);
+  }
 }
 
 function refuse(failure: ProofFailure | undefined): void {

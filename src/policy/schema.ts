@@ -39,6 +39,7 @@ export interface PolicyTenant {
   /** The tenant's MX stays at Exchange Online, whose rules send mail here and take it back. */
   readonly loopBack?: LoopBack;
   readonly onPremises?: OnPremisesServers;
+  readonly limits: TenantLimits;
   readonly leg: TenantLeg;
   /** Undefined: every address of the domains exists. */
   readonly recipients?: PolicyRecipients;
@@ -93,6 +94,15 @@ export interface PolicyProof {
 export interface LoopBack {
   readonly inboundToken: FileEntry;
   readonly outboundToken: FileEntry;
+}
+
+/** Undefined: no limit of the tenant's own. */
+export interface TenantLimits {
+  /** Copies in the queue. */
+  readonly maxQueued?: number;
+  /** Messages of the tenant, and reports and notifications among them, in an hour of the clock. */
+  readonly messagesPerHour?: number;
+  readonly systemPerHour: number;
 }
 
 /** Servers in the tenant's own network that hand in its mail. Files and references as written. */

@@ -90,6 +90,15 @@ const onPremises = z
       });
   }, whole);
 
+const limit = z.int().min(1);
+const limits = z
+  .strictObject({
+    max_queued: limit.optional().describe('Copies of this tenant in the queue above which its mail gets 451'),
+    messages_per_hour: limit.optional().describe('Messages of this tenant in an hour'),
+    system_per_hour: limit.default(1_000).describe('Reports and notifications among them'),
+  })
+  .describe('What this tenant may use of the gateway');
+
 const tenantFields = z.strictObject({
   id: text((value) =>
     parseTenantId(value) === undefined
@@ -103,6 +112,7 @@ const tenantFields = z.strictObject({
   proof: proof
     .prefault({})
     .describe('What the proof of origin asks for beyond the stamps of Exchange Online'),
+  limits: limits.prefault({}),
   loop_back: loopBack.optional(),
   on_premises: onPremises.optional(),
   leg,

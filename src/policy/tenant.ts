@@ -32,6 +32,13 @@ export function toTenant(tenant: PolicyDocument['tenant'], source: YamlSource): 
       },
     }),
     ...(tenant.on_premises && { onPremises: toOnPremises(tenant.on_premises, source) }),
+    limits: {
+      ...defined({
+        maxQueued: tenant.limits.max_queued,
+        messagesPerHour: tenant.limits.messages_per_hour,
+      }),
+      systemPerHour: tenant.limits.system_per_hour,
+    },
     leg: {
       host: canonicalDomain(tenant.leg.host),
       port: tenant.leg.port,

@@ -8,6 +8,7 @@ import type { CommittedMessage } from '../core/commit.ts';
 import type { DeliveryResult } from '../core/delivery.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { TenantId } from '../core/origin.ts';
 import type { Secret } from '../core/secret.ts';
 import { diskFiles } from '../storage/files.ts';
 import { acquireOwnerLock } from '../storage/owner-lock.ts';
@@ -68,6 +69,8 @@ export interface Queue extends AsyncDisposable {
   /** Ends the queued and damaged copies of a message without a report. `in-flight`: try again after the attempt. */
   remove(id: string): Promise<'removed' | 'not-found' | 'in-flight'>;
   counts(): QueueCounts;
+  /** Queued copies of a tenant. */
+  queuedOf(tenant: TenantId): number;
   /** For MAIL: throws what the answer should be where a message of `messageBytes` should not be taken now. */
   checkRoom(messageBytes?: number): Promise<void>;
   /** Forgets closed messages that are old enough, puts right times that a wrong clock wrote, and wipes deleted keys. */

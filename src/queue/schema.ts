@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS copies (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS copies_of_message ON copies (message_id);
 CREATE INDEX IF NOT EXISTS copies_due ON copies (leg, next_at) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS copies_of_tenant ON copies (tenant) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS copies_damaged ON copies (id) WHERE state = 'damaged';
 CREATE TABLE IF NOT EXISTS bodies (
   copy_id TEXT PRIMARY KEY REFERENCES copies (id) ON DELETE CASCADE,

@@ -6,6 +6,7 @@ import type { DeliveryResult, Shipment } from '../core/delivery.ts';
 import type { Recipient } from '../core/envelope.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { TenantId } from '../core/origin.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import { checkFreeSpace } from '../storage/free-space.ts';
 import type { QueueDatabase, Row, Sql } from '../storage/queue-database.ts';
@@ -144,6 +145,14 @@ export class SqliteQueue {
 
   counts(): QueueCounts {
     return countQueue(this.#view());
+  }
+
+  queuedOf(tenant: TenantId): number {
+    const row = this.#sql.one(
+      `SELECT count(*) AS n FROM copies WHERE tenant = ? AND state = 'queued'`,
+      tenant,
+    );
+    return Number(row?.['n'] ?? 0);
   }
 
   async retry(id: string): Promise<number> {
