@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { systemClock } from '../../../src/core/clock.ts';
 import type { DeliveryResult, Shipment } from '../../../src/core/delivery.ts';
+import { errorTable } from '../../../src/core/errors.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { type ClientOptions, defaultTimeouts, deliverShipment } from '../../../src/smtp/client.ts';
@@ -335,6 +336,7 @@ test('a server that is silent behind STARTTLS ends by the greeting timeout', asy
   const sent = shipment(MESSAGE, ['b@remote.example']);
   const { results, lines } = await deliver(silent, sent, { tls: 'verified' }, { timeouts });
   assert.deepEqual(brief(results), ['b deferred 451 4.7.5']);
+  assert.ok(results[0]?.reply.text.startsWith(errorTable['next-hop-tls'].text));
   assert.ok(!lines.some((line) => line.startsWith('MAIL')));
 });
 
