@@ -23,6 +23,8 @@ export interface LabGatewayOptions {
   readonly more?: string;
   /** PEM of CAs that the client certificate of Exchange Online may also lead to. */
   readonly exchangeCa?: string;
+  /** Whether the client certificate of Exchange Online must allow clientAuth. Default true. */
+  readonly isPurposeChecked?: boolean;
   /** Addresses that Exchange Online must come from; default: any. */
   readonly addressRanges?: readonly string[];
   /** More of the site configuration, YAML at column 0. */
@@ -175,6 +177,7 @@ listener:
   key: ${files.listener.key}
 exchange:
   ca: [${files.publicCa}, ${moreCa}]
+  check_purpose: ${options.isPurposeChecked ?? true}
   address_check: ${options.addressRanges ? 'require' : 'off'}
 ${options.addressRanges ? `  address_ranges: ranges.txt` : ''}
 internet:

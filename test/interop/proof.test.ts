@@ -275,27 +275,19 @@ test('T9, T30: with the secret required E forges all stamps in vain; the flag le
   });
 });
 
-test('T28, T29: forwarded mail is relayed where the tenant wants it, as it is, with a sender of the tenant', async () => {
+test('T28 forwarded mail is relayed where the tenant wants it, as it is, with a sender of the tenant', async () => {
   const forwarded: Session = {
     name: 'T28',
     from: 'writer@isp.example',
     mail: { template: 'forwarded' },
     expect: /^550 5\.7\.1 .*Relay of forwarded mail is not enabled/,
   };
-  const rewritten = {
-    ...forwarded,
-    name: 'T29',
-    mail: { ...forwarded.mail, mailFrom: 'bounces+SRS=ab=cd@contoso.example' },
-  };
   await check(forwarded);
-  await check(rewritten);
   await server[Symbol.asyncDispose]();
   server = await openLabGateway(lab, { ...base, proof: 'forwarded: relay' });
   await check({ ...forwarded, expect: 'as it is' });
   const sender = lab.internet.messages().at(-1)?.sender ?? '';
   assert.match(sender, /^SRS0=[a-z2-7]{8}=[a-z2-7]{2}=isp\.example=writer@contoso\.example$/);
-  await check({ ...rewritten, expect: 'as it is' });
-  assert.equal(lab.internet.messages().at(-1)?.sender, 'bounces+SRS=ab=cd@contoso.example');
 
   // A report to that sender finds the writer; mail of anybody else to it does not.
   const report = sampleMessage('report', {
@@ -322,4 +314,14 @@ test('T28, T29: forwarded mail is relayed where the tenant wants it, as it is, w
   const [told] = (await lab.internet.waitForMessage(before + 2)).slice(before + 1);
   assert.deepEqual([told?.sender, told?.recipients.map(({ address }) => address)], ['', [from]]);
   assert.match(told?.bytes.toString('latin1') ?? '', /^Status: 5\.1\.10/m);
+});
+
+test('T29 forwarded mail with a sender that the tenant has rewritten: it stays', async () => {
+  await check({
+    name: 'T29',
+    from: 'writer@isp.example',
+    mail: { template: 'forwarded', mailFrom: 'bounces+SRS=ab=cd@contoso.example' },
+    expect: 'as it is',
+  });
+  assert.equal(lab.internet.messages().at(-1)?.sender, 'bounces+SRS=ab=cd@contoso.example');
 });
