@@ -38,6 +38,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
     'operations.ts',
     'workbench.ts',
     'workbench-prove.ts',
+    'workbench-setup.ts',
   ],
   lab: [
     'core',

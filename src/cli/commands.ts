@@ -10,6 +10,7 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     const { policyCheck, policyExplain } = await import('./policy.ts');
     return [policyCheck, policyExplain];
   },
+  setup: async () => [(await import('./setup.ts')).setupExchange],
   keys: async () => {
     const { keysInit, keysApply, keysList, keysShow, keysRemove } = await import('./keys.ts');
     return [keysInit, keysApply, keysList, keysShow, keysRemove];

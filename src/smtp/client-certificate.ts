@@ -134,7 +134,10 @@ function presentedIssuers(socket: TLSSocket): readonly X509Certificate[] {
 }
 
 /** Names from the DER: Node's text form of subjectAltName quotes and joins them. */
-function readNames(certificate: X509Certificate): { dnsNames: readonly string[]; commonName?: string } {
+export function readNames(certificate: X509Certificate): {
+  dnsNames: readonly string[];
+  commonName?: string;
+} {
   const parsed = parse(certificate);
   const names = parsed?.extensions?.find(({ extnID }) => extnID === SUBJECT_ALT_NAME)?.parsedValue as
     pkijs.AltName | undefined;
