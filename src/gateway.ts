@@ -351,7 +351,8 @@ function tenantNames(policies: PolicySet): readonly string[] {
   return policies.all.map(({ policy }) => policy.tenant.name);
 }
 
-function keyFolder(config: Config): string {
+/** Where the key store is. */
+export function keyFolder(config: Config): string {
   return join(config.dataFolder, 'keys');
 }
 

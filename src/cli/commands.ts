@@ -11,6 +11,7 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     return [policyCheck, policyExplain];
   },
   setup: async () => [(await import('./setup.ts')).setupExchange],
+  doctor: async () => [(await import('./doctor.ts')).doctor],
   keys: async () => {
     const { keysInit, keysApply, keysList, keysShow, keysRemove } = await import('./keys.ts');
     return [keysInit, keysApply, keysList, keysShow, keysRemove];

@@ -151,11 +151,18 @@ function noSuchLeg({ recipients }: Shipment): readonly DeliveryResult[] {
   }));
 }
 
+/** The legs with what they show. */
+export interface LegIdentities {
+  readonly tenants: readonly Pick<TenantLeg, 'tenant' | 'identity'>[];
+  readonly internet: Pick<InternetLeg, 'identity'>;
+  readonly smarthost?: Pick<SmarthostLeg, 'identity'>;
+}
+
 /**
- * SECURITY: Exchange Online compares names of the certificate, not keys: two legs whose certificates share a name are one
- * to it (test: leg-identity).
+ * Throws GatewayError `config-invalid`. SECURITY: Exchange Online compares names of the certificate, not keys: two legs whose
+ * certificates share a name are one to it (test: leg-identity).
  */
-function refuseSharedIdentities({ tenants, internet, smarthost }: LegsConfig): void {
+export function refuseSharedIdentities({ tenants, internet, smarthost }: LegIdentities): void {
   const owners = new Map<string, LegName>();
   const claim = (leg: LegName, identity: TlsIdentity | undefined) => {
     if (!identity) return;

@@ -55,6 +55,11 @@ export interface TenantObjects {
   readonly rules: readonly TenantObject[];
 }
 
+/** `contoso.onmicrosoft.com`: its records in the DNS are Microsoft's. */
+export function isInitialDomain(domain: string): boolean {
+  return /\.onmicrosoft\.[^.]+$/.test(domain);
+}
+
 /** Name of the field by which the routing rule proves the tenant, and of the mark that ends the loop back. */
 const AUTH_FIELD = 'X-Postern-Tenant-Auth';
 const DONE_FIELD = 'X-Postern-Done';

@@ -1,5 +1,5 @@
 // The last steps of the set-up: what is switched on, in which order, and what has to be seen before the next.
-import { objectsOf, type SetupInput, type TenantObject } from './setup-objects.ts';
+import { isInitialDomain, objectsOf, type SetupInput, type TenantObject } from './setup-objects.ts';
 import { cmdlet, find, type ScriptStep } from './setup-parts.ts';
 import { quote } from './powershell.ts';
 
@@ -40,7 +40,8 @@ function inlineSteps(input: SetupInput): readonly ScriptStep[] {
 
 /** `$found` is the inbound connector, here and in the step after it. */
 function mxStep({ tenant, gatewayHost, pilotDomain }: SetupInput, inbound: TenantObject): ScriptStep {
-  const domains = pilotDomain === undefined ? tenant.domains.filter(isMovable) : [pilotDomain];
+  const domains =
+    pilotDomain === undefined ? tenant.domains.filter((domain) => !isInitialDomain(domain)) : [pilotDomain];
   return {
     title: 'move the MX',
     why: `In the DNS, not here. Wait at least half an hour after the connector went on, and see that \`postern doctor\` reports no failure. Put the addresses of the gateway into the SPF record of each domain, beside include:spf.protection.outlook.com. Then let the MX of ${domains.join(', ')} lead to ${gatewayHost}, and nowhere else. Go on when the TTL of the old records has passed and a test message from outside has arrived through the gateway.`,
@@ -55,11 +56,6 @@ function mxStep({ tenant, gatewayHost, pilotDomain }: SetupInput, inbound: Tenan
       '}',
     ],
   };
-}
-
-/** The initial domain is Microsoft's: its MX cannot be moved. */
-function isMovable(domain: string): boolean {
-  return !/\.onmicrosoft\.[^.]+$/.test(domain);
 }
 
 function loopBackSteps(input: SetupInput): readonly ScriptStep[] {
