@@ -1,13 +1,12 @@
 // The set-up of a tenant in Exchange Online as a script: what the configuration, the policy file and its certificate say is
 // brought together here, the script itself is tenant/setup-script's.
 import { X509Certificate } from 'node:crypto';
-import { dirname, resolve } from 'node:path';
 import { readConfig } from './config.ts';
 import { GatewayError } from './core/errors.ts';
 import type { NonEmpty } from './core/non-empty.ts';
+import type { Secret } from './core/secret.ts';
 import { type LoadedPolicy, readPolicy } from './pipeline/policy-set.ts';
-import { readTenantSecrets } from './pipeline/tenant-secrets.ts';
-import type { FileEntry, Policy, Problem } from './policy/schema.ts';
+import type { Problem } from './policy/schema.ts';
 import { readNames } from './smtp/client-certificate.ts';
 import type { SetupInput, SetupSecrets, Topology } from './tenant/setup-objects.ts';
 import type { ScriptStep } from './tenant/setup-parts.ts';
@@ -26,7 +25,7 @@ export interface SetupTask {
   readonly pilotDomain?: string;
   /** Default: the gateway's host name. */
   readonly arcSealer?: string;
-  /** SECURITY: only then are secrets read and printed (test: no secret). */
+  /** SECURITY: only then are secrets printed (test: no secret). */
   readonly withSecrets: boolean;
   readonly at: Date;
 }
@@ -46,7 +45,7 @@ export async function writeTenantScript(
   const read = await readPolicy(task.policyFile, task.at);
   if ('problems' in read) return read;
   const { tenant } = read.loaded.policy;
-  const topology = task.topology ?? (loopBackOf(tenant) ? 'loop-back' : 'inline');
+  const topology = topologyOf(read.loaded, task);
   const { pilotDomain } = task;
   if (pilotDomain !== undefined && !tenant.domains.includes(pilotDomain))
     throw invalid(`${pilotDomain} is not one of tenant.domains in ${task.policyFile}`);
@@ -58,9 +57,20 @@ export async function writeTenantScript(
     exchangeHost: tenant.leg.host,
     arcSealer: task.arcSealer ?? config.hostname,
     ...(pilotDomain === undefined ? {} : { pilotDomain }),
-    ...(task.withSecrets ? { secrets: await readSecrets(read.loaded, topology) } : {}),
+    ...(task.withSecrets ? { secrets: readSecrets(read.loaded) } : {}),
   };
   return { tenant: tenant.name, topology, ...write(task.purpose, input) };
+}
+
+/** The one that the gateway works by: with the other's connectors it would refuse the tenant's mail. */
+function topologyOf({ policy }: LoadedPolicy, { topology, policyFile }: SetupTask): Topology {
+  const declared = policy.tenant.loopBack ? 'loop-back' : 'inline';
+  if (topology === undefined || topology === declared) return declared;
+  throw invalid(
+    topology === 'inline'
+      ? `${policyFile} has tenant.loop_back: take it out for the topology inline`
+      : `${policyFile} has no tenant.loop_back, by which the gateway marks what it brings back: add it first`,
+  );
 }
 
 function write(purpose: ScriptPurpose, input: SetupInput): Pick<TenantScript, 'steps' | 'script'> {
@@ -88,38 +98,17 @@ function certificateName({ policy, leg }: LoadedPolicy, topology: Topology): str
   );
 }
 
-/** What the rules of the topology set and match. A secret that the policy does not name is asked for by the script. */
-async function readSecrets({ policy, file }: LoadedPolicy, topology: Topology): Promise<SetupSecrets> {
-  const { proof } = policy.tenant;
-  const loopBack = loopBackOf(policy.tenant);
-  const read = (entry: FileEntry | undefined) => readOne(entry, file);
-  const [tenantAuth, inboundToken, outboundToken] = await Promise.all([
-    read(proof.secrets[0]),
-    topology === 'loop-back' ? read(loopBack?.inboundToken) : undefined,
-    topology === 'loop-back' ? read(loopBack?.outboundToken) : undefined,
-  ]);
+/** What the rules set and match. A secret that the policy does not name is asked for by the script. */
+function readSecrets({ secrets, doneTokens }: LoadedPolicy): SetupSecrets {
   return {
-    ...(tenantAuth === undefined ? {} : { tenantAuth }),
-    ...(inboundToken === undefined ? {} : { inboundToken }),
-    ...(outboundToken === undefined ? {} : { outboundToken }),
+    ...shown('tenantAuth', secrets[0]),
+    ...shown('inboundToken', doneTokens?.inbound),
+    ...shown('outboundToken', doneTokens?.outbound),
   };
 }
 
-async function readOne(entry: FileEntry | undefined, file: string): Promise<string | undefined> {
-  if (!entry) return undefined;
-  const { secrets, problems } = await readTenantSecrets([entry], dirname(resolve(file)));
-  const [problem] = problems;
-  if (problem) throw invalid(`${problem.file}:${problem.line}:${problem.column}: ${problem.message}`);
-  return secrets[0]?.reveal().toString('latin1');
-}
-
-/** The tokens of the loop-back, where the policy names them. */
-function loopBackOf(
-  tenant: Policy['tenant'] & {
-    readonly loopBack?: { readonly inboundToken: FileEntry; readonly outboundToken: FileEntry };
-  },
-) {
-  return tenant.loopBack;
+function shown(name: keyof SetupSecrets, secret: Secret | undefined): SetupSecrets {
+  return secret === undefined ? {} : { [name]: secret.reveal().toString('latin1') };
 }
 
 function invalid(reason: string): GatewayError {

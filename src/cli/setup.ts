@@ -29,7 +29,7 @@ export const setupExchange: Command = {
     topology: {
       type: 'string',
       value: 'inline|loop-back',
-      describe: 'default: loop-back where the policy has tenant.loop_back, else inline',
+      describe: 'must fit the policy; default: loop-back where it has tenant.loop_back',
     },
     pilot: { type: 'string', value: '<domain>', describe: 'only for mail of and for this accepted domain' },
     verify: { type: 'boolean', describe: 'print a script that compares and changes nothing' },

@@ -101,7 +101,7 @@ async function checkMx(
   domain: string,
   setup: MailSetup,
 ): Promise<Finding> {
-  const lookup: Lookup<MxHost> = await names.mx(domain);
+  const lookup = await findMx(names, domain);
   const gateway = new Set(recordsOf(await gatewayAddresses));
   const aliases = new Set<string>();
   for (const { exchange } of recordsOf(lookup)) {
@@ -109,6 +109,16 @@ async function checkMx(
     if (addresses.length > 0 && addresses.every((address) => gateway.has(address))) aliases.add(exchange);
   }
   return judgeMx(lookup, setup, aliases);
+}
+
+/** Without an MX record, mail goes to the address of the domain itself (RFC 5321 §5.1). */
+async function findMx(names: Names, domain: string): Promise<Lookup<MxHost>> {
+  const lookup = await names.mx(domain);
+  if (lookup.kind !== 'none') return lookup;
+  const addresses = await names.addresses(domain);
+  return addresses.kind === 'found'
+    ? { kind: 'found', records: [{ exchange: domain, priority: 0 }] }
+    : addresses;
 }
 
 async function checkDkim(names: Names, domain: string): Promise<Finding> {

@@ -23,16 +23,22 @@ export function judgeMx(
   const hosts = recordsOf(lookup)
     .toSorted((one, other) => one.priority - other.priority)
     .map(({ exchange }) => exchange);
-  const found = hosts.length === 0 ? 'no MX record' : `MX ${hosts.map((host) => host || '.').join(', ')}`;
+  const right = topology === 'loop-back' ? exchangeHost : gatewayHost;
+  if (hosts.length === 0)
+    return warn(
+      'no MX record and no address: nobody outside can write to this domain',
+      `If the domain takes mail, let its MX lead to ${right}.`,
+    );
+  const found = `MX ${hosts.map((host) => host || '.').join(', ')}`;
   const isGateway = (host: string) => host === gatewayHost || aliases.has(host);
   const isExchange = (host: string) => host === exchangeHost || isExchangeHost(host);
   if (topology === 'loop-back') {
-    return hosts.length > 0 && hosts.every(isExchange)
+    return hosts.every(isExchange)
       ? ok(found)
       : fail(found, `With the loop-back, the MX stays at Microsoft: let it lead to ${exchangeHost} only.`);
   }
-  if (hosts.length > 0 && hosts.every(isGateway)) return ok(found);
-  if (hosts.length > 0 && hosts.every(isExchange))
+  if (hosts.every(isGateway)) return ok(found);
+  if (hosts.every(isExchange))
     return warn(
       found,
       `Mail from the Internet does not pass the gateway yet. When the inbound connector is on, let the MX lead to ${gatewayHost}.`,

@@ -36,12 +36,7 @@ export async function readSurroundings(
     tenants: (set?.all ?? []).map((loaded) => ({
       loaded,
       name: loaded.policy.tenant.name,
-      topology: topologyOf(loaded),
+      topology: loaded.policy.tenant.loopBack ? 'loop-back' : 'inline',
     })),
   };
-}
-
-function topologyOf({ policy }: LoadedPolicy): Topology {
-  const tenant: LoadedPolicy['policy']['tenant'] & { readonly loopBack?: object } = policy.tenant;
-  return tenant.loopBack ? 'loop-back' : 'inline';
 }

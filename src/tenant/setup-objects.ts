@@ -187,7 +187,7 @@ function loopBackRules({ pilotDomain }: SetupInput): readonly TenantObject[] {
     {
       kind: 'rule',
       name: 'Postern 100 inbound',
-      why: `Sends mail from outside to the gateway, which decrypts and verifies it and brings it back. What the gateway has marked as done with the token of this direction stays. What the filters take for spam stays as well. It is made switched off.`,
+      why: `Sends mail from outside to the gateway, which decrypts and verifies it and brings it back. The gateway takes it only with the secret, since what it brings back counts as the tenant's own. What the gateway has marked as done with the token of this direction stays. What the filters take for spam stays as well. It is made switched off.`,
       settings: [
         { name: 'FromScope', value: 'NotInOrganization' },
         { name: 'SentToScope', value: 'InOrganization' },
@@ -196,9 +196,10 @@ function loopBackRules({ pilotDomain }: SetupInput): readonly TenantObject[] {
         { name: 'ExceptIfSCLOver', value: 5 },
         { name: 'SenderAddressLocation', value: 'HeaderOrEnvelope' },
         ...routing('Postern 100 inbound', 0, 'Postern loop out'),
+        ...tenantAuth,
         { name: 'StopRuleProcessing', value: true },
       ],
-      secrets: ['inboundToken'],
+      secrets: ['inboundToken', 'tenantAuth'],
     },
     {
       kind: 'rule',

@@ -27,10 +27,23 @@ const CMDLET: Readonly<Record<TenantObject['kind'], { readonly noun: string; rea
   rule: { noun: 'TransportRule', all: 'Get-TransportRule -ResultSize Unlimited' },
 };
 
-const QUESTIONS: Readonly<Record<SecretName, string>> = {
-  tenantAuth: 'Secret of the tenant, the first of tenant.proof.secrets in the policy file',
-  inboundToken: 'Token of the inbound direction, tenant.loop_back.inbound_token in the policy file',
-  outboundToken: 'Token of the outbound direction, tenant.loop_back.outbound_token in the policy file',
+const SECRET_FORM = '\\A[\\x21-\\x7e]{16,200}\\z';
+const TOKEN_FORM = '\\A[A-Za-z0-9_-]{16,200}\\z';
+
+/** What the script asks for, and the form that the gateway takes. */
+const QUESTIONS: Readonly<Record<SecretName, { readonly text: string; readonly form: string }>> = {
+  tenantAuth: {
+    text: 'Secret of the tenant, the first of tenant.proof.secrets in the policy file',
+    form: SECRET_FORM,
+  },
+  inboundToken: {
+    text: 'Token for inbound mail, tenant.loop_back.inbound_token in the policy file',
+    form: TOKEN_FORM,
+  },
+  outboundToken: {
+    text: 'Token for outbound mail, tenant.loop_back.outbound_token in the policy file',
+    form: TOKEN_FORM,
+  },
 };
 
 /** The whole script as text, in ASCII. */
@@ -122,19 +135,21 @@ export function makeStep(object: TenantObject, secrets: SetupInput['secrets']): 
 
 /** SECURITY: a secret is in the script only where the operator asked for that (test: no secret). */
 function secretLine(name: SecretName, value: string | undefined): string {
+  const { text, form } = QUESTIONS[name];
   return value === undefined
-    ? `$${name} = Read-Secret ${quote(QUESTIONS[name])}`
+    ? `if (-not $${name}) { $${name} = Read-Secret ${quote(text)} ${quote(form)} }`
     : `$${name} = ${quote(value)}`;
 }
 
-/** Reads a secret without echo, in the form that the gateway takes. */
+/** Reads a secret without echo. Two rules may need the same one: it is asked for once. */
 export const READ_SECRET = [
-  'function Read-Secret([string] $What) {',
+  'function Read-Secret([string] $What, [string] $Form) {',
   '  $secure = Read-Host -AsSecureString -Prompt $What',
   "  $value = [System.Net.NetworkCredential]::new('', $secure).Password",
-  "  if ($value -cnotmatch '\\A[\\x21-\\x7e]{16,200}\\z') { throw 'It has 16 to 200 ASCII characters, no blanks.' }",
+  "  if ($value -cnotmatch $Form) { throw 'That is not in the form that the policy asks for: ' + $What }",
   '  $value',
   '}',
+  ...Object.keys(QUESTIONS).map((name) => `$${name} = $null`),
 ];
 
 /** The trusted ARC sealers as a list, however they are stored. */

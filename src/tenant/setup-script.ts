@@ -66,6 +66,10 @@ function checkStep({ tenant, topology, certificateName }: SetupInput): ScriptSte
     `  throw ${quote(`The certificate name ${certificateName} has to be an accepted domain of this tenant; add and verify it first.`)}`,
     '}',
   ];
+  const changing =
+    topology === 'inline'
+      ? 'This rule changes messages; it must not act on signed mail (exception: header field X-Postern-Signature): '
+      : 'This rule changes messages; give it a smaller priority number than the rules of Postern, or an exception for the header field X-Postern-Done: ';
   return {
     title: 'checks before anything is changed',
     why: 'Reads only. The accepted domains have to be those of the policy file, the initial domain (onmicrosoft.com) included: mail of a domain that the gateway does not know would be refused. A tenant that was never customised has to be unlocked once with Enable-OrganizationCustomization, which cannot be undone, so that is left to you.',
@@ -85,7 +89,7 @@ function checkStep({ tenant, topology, certificateName }: SetupInput): ScriptSte
       "  Write-Warning ('Centralised mail transport is on and would take mail past the gateway: ' + $other.Name)",
       '}',
       'foreach ($other in @(Get-TransportRule -ResultSize Unlimited | Where-Object { $_.ApplyHtmlDisclaimerText -or $_.PrependSubject })) {',
-      "  Write-Warning ('This rule changes messages; see that it does not act on signed mail: ' + $other.Name)",
+      `  Write-Warning (${quote(changing)} + $other.Name)`,
       '}',
     ],
   };

@@ -35,6 +35,9 @@ const zones: DnsZones = {
   '1.0.0.127.in-addr.arpa': { PTR: ['gw.example'] },
 };
 
+process.env['POSTERN_TEST_IN'] = 'inbound-token-of-contoso';
+process.env['POSTERN_TEST_OUT'] = 'outbound-token-of-contoso';
+
 await using stack = new AsyncDisposableStack();
 const lab = stack.use(await openLab({ zones }));
 const gateway = stack.use(await openLabGateway(lab, { port: await freePort() }));
@@ -179,7 +182,14 @@ test('faults in the DNS: wrong MX, two SPF records, wrong TLSA, no address, no a
       /mx\.remote\.example/,
       /lead to gw\.example/,
     ],
-    [{ 'contoso.example': { TXT: [SPF] } }, 'mx contoso.example', 'fail', /no MX/, /lead to gw\.example/],
+    [{ 'contoso.example': { TXT: [SPF] } }, 'mx contoso.example', 'warn', /no MX/, /lead to gw\.example/],
+    [
+      { 'contoso.example': { A: ['127.0.0.10'], TXT: [SPF] } },
+      'mx contoso.example',
+      'fail',
+      /MX contoso\.example/,
+      /lead to gw\.example/,
+    ],
     [
       { 'contoso.example': { MX: [[10, 'contoso-example.mail.protection.outlook.example']], TXT: [SPF] } },
       'mx contoso.example',
@@ -293,6 +303,26 @@ test('a full disk, a leg that nobody answers, a server with another name, a fold
 test('a configuration that cannot be read is the one failure', async () => {
   const checks = await look(join(folder, 'none.yaml'));
   assert.deepEqual(failures(checks), ['configuration']);
+});
+
+test('loop-back: the MX stays at Microsoft, and the certificate has an accepted domain as name', async () => {
+  const domain = 'contoso.example';
+  const spf = 'v=spf1 include:spf.protection.outlook.com -all';
+  const atMicrosoft: DnsZones = {
+    [domain]: { MX: [[0, 'contoso-example.mail.protection.outlook.example']], TXT: [spf] },
+  };
+  await using other = await openLab({ connectors: 'on-premises', zones: { ...zones, ...atMicrosoft } });
+  const tenant = 'loop_back: { inbound_token: env:POSTERN_TEST_IN, outbound_token: env:POSTERN_TEST_OUT }';
+  await using server = await openLabGateway(other, { tenant });
+  const right = await look(server.config.file);
+  assert.deepEqual(failures(right), [], JSON.stringify(right, undefined, 2));
+  assert.equal(named(right, 'mx contoso.example').state, 'ok');
+  assert.equal(named(right, 'spf contoso.example').state, 'ok');
+  assert.equal(named(right, 'mx gw.contoso.example').state, 'warn');
+  other.dns.put(rightZones(domain));
+  const wrong = named(await look(server.config.file), 'mx contoso.example');
+  assert.equal(wrong.state, 'fail');
+  assert.match(wrong.advice, /the MX stays at Microsoft/);
 });
 
 async function postern(...args: readonly string[]) {

@@ -10,6 +10,9 @@ import { openTemporaryFolder } from '../../src/lab/temporary-folder.ts';
 import { openLab } from '../../src/lab/world.ts';
 import { tokenize } from '../support/powershell.ts';
 
+process.env['POSTERN_TEST_IN'] = 'inbound-token-of-contoso';
+process.env['POSTERN_TEST_OUT'] = 'outbound-token-of-contoso';
+
 await using stack = new AsyncDisposableStack();
 const lab = stack.use(await openLab());
 const { path: folder } = stack.use(await openTemporaryFolder('postern-setup-'));
@@ -77,6 +80,31 @@ test('--rollback, --verify and --pilot', async () => {
   assert.match(pilot.stdout, /AssociatedAcceptedDomains = @\('contoso\.example'\)/);
 });
 
+test('a policy with loop_back: that topology, the name that is an accepted domain, both tokens only on request', async () => {
+  await using other = await openLab({ connectors: 'on-premises' });
+  await using files = await openTemporaryFolder('postern-setup-');
+  await writeLabGateway(other, files.path, {
+    tenant: 'loop_back: { inbound_token: env:POSTERN_TEST_IN, outbound_token: env:POSTERN_TEST_OUT }',
+  });
+  const file = join(files.path, 'policies/contoso.yaml');
+  const { code, stdout } = await setup(file);
+  assert.equal(code, 0);
+  assert.match(stdout, /topology loop-back/);
+  assert.ok(stdout.includes("TlsSenderCertificateName = 'gw.contoso.example'"));
+  assert.doesNotMatch(stdout, /token-of-contoso/);
+  const open = await setup(file, '--with-secrets');
+  assert.ok(open.stdout.includes("$inboundToken = 'inbound-token-of-contoso'"));
+  assert.ok(open.stdout.includes("$outboundToken = 'outbound-token-of-contoso'"));
+  const inline = await setup(file, '--topology', 'inline');
+  assert.equal(inline.code, 4);
+  assert.match(inline.stderr, /has tenant\.loop_back/);
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(file, text.replace(', gw.contoso.example', ''));
+  const unnamed = await setup(file);
+  assert.equal(unnamed.code, 4);
+  assert.match(unnamed.stderr, /has no name that is in tenant\.domains/);
+});
+
 test('wrong use, a policy with a problem, a topology that does not fit the certificate', async () => {
   for (const [args, expectedCode, expected] of [
     [[policy, '--topology', 'ring'], 2, /--topology is inline or loop-back, not ring/],
@@ -84,7 +112,7 @@ test('wrong use, a policy with a problem, a topology that does not fit the certi
     [[policy, '--rollback', '--with-secrets'], 2, /set-up script only/],
     [[policy, '--pilot', 'not a domain'], 2, /not a domain name/],
     [[policy, '--pilot', 'remote.example'], 4, /remote\.example is not one of tenant\.domains/],
-    [[policy, '--topology', 'loop-back'], 4, /has no name that is in tenant\.domains/],
+    [[policy, '--topology', 'loop-back'], 4, /has no tenant\.loop_back/],
     [[], 2, /missing argument/],
   ] as const) {
     const { code, stdout, stderr } = await setup(...args);

@@ -31,12 +31,12 @@ test('MX: inline to the gateway and nowhere else, with the loop-back to Microsof
     [mx('gw.example', EXCHANGE), inline, 'fail', /only to gw\.example/],
     [mx('filter.example'), inline, 'fail', /lead to gw\.example/],
     [mx(''), inline, 'fail', /lead to gw\.example/],
-    [none, inline, 'fail', /lead to gw\.example/],
+    [none, inline, 'warn', /If the domain takes mail/],
     [failed, inline, 'warn', /internet\.resolvers/],
     [mx(EXCHANGE), loopBack, 'ok', /^$/],
     [mx('gw.example'), loopBack, 'fail', /stays at Microsoft/],
     [mx(EXCHANGE, 'gw.example'), loopBack, 'fail', /stays at Microsoft/],
-    [none, loopBack, 'fail', /stays at Microsoft/],
+    [none, loopBack, 'warn', /lead to contoso-example\.mail/],
   ] as const) {
     const finding = judgeMx(lookup, setup, new Set(['gw2.example']));
     assert.equal(finding.state, state, finding.found);

@@ -161,7 +161,7 @@ test('inline: the connectors and the rule have what keeps mail from going elsewh
   });
 });
 
-test('loop-back: each direction has its own token as exception, and only the outbound rule sets the secret', () => {
+test('loop-back: each direction has its own token as exception, and both rules set the secret', () => {
   const script = setupScript(loopBack);
   assert.equal(madeBy(script, 'Postern loop out')['ConnectorType'], "'OnPremises'");
   const connector = madeBy(script, 'Postern loop in');
@@ -170,12 +170,12 @@ test('loop-back: each direction has its own token as exception, and only the out
   const [inbound, outbound] = [madeBy(script, 'Postern 100 inbound'), madeBy(script, 'Postern 200 outbound')];
   assert.equal(inbound['ExceptIfHeaderMatchesPatterns'], '([regex]::Escape($inboundToken))');
   assert.equal(outbound['ExceptIfHeaderMatchesPatterns'], '([regex]::Escape($outboundToken))');
-  assert.equal(inbound['SetHeaderName'], undefined);
-  assert.equal(outbound['SetHeaderValue'], '$tenantAuth');
   assert.equal(outbound['ExceptIfSCLOver'], undefined);
   for (const rule of [inbound, outbound]) {
     assert.equal(rule['RuleErrorAction'], "'Defer'");
     assert.equal(rule['StopRuleProcessing'], '$true');
+    assert.equal(rule['SetHeaderName'], "'X-Postern-Tenant-Auth'");
+    assert.equal(rule['SetHeaderValue'], '$tenantAuth');
     assert.equal(rule['Enabled'], '$false');
   }
   assert.equal(madeBy(script, 'Postern 900 clean')['RemoveHeader'], "'X-Postern-Done'");
@@ -237,7 +237,9 @@ test('the report changes nothing', () => {
 test('no secret: the script asks without echo, and only where a rule is still to be made', () => {
   const script = setupScript(loopBack);
   const code = codeOf(script);
-  assert.equal(code.match(/= Read-Secret /g)?.length, 3);
+  assert.equal(code.match(/= Read-Secret /g)?.length, 4);
+  for (const name of ['tenantAuth', 'inboundToken', 'outboundToken'])
+    assert.ok(code.includes(`if (-not $${name}) { $${name} = Read-Secret '`));
   assert.match(code, /Read-Host -AsSecureString/);
   for (const { code: lines } of setupSteps(loopBack)) {
     const text = lines.join('\n');
