@@ -146,8 +146,7 @@ async function checkSts(domain: string, host: string, options: FetchOptions): Pr
   if (record.kind === 'failed') return warn(`no answer from DNS (${record.reason})`, 'Try again.');
   if (!hasStsRecord(record)) return ok('no MTA-STS');
   try {
-    const { text } = await fetchPolicy(domain, options);
-    return judgeStsPolicy(parseStsPolicy(text), host);
+    return judgeStsPolicy(parseStsPolicy(await fetchPolicy(domain, options)), host);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     return warn(

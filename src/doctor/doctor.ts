@@ -10,7 +10,7 @@ import { type Check, fail, makeCheck, merge, ok, type PlannedCheck, warn } from 
 import { domainChecks, gatewayNameChecks, tenantNameChecks } from './dns-checks.ts';
 import { checkDisk, checkFolder, checkKek, judgeClock } from './machine.ts';
 import type { FetchOptions } from './mta-sts.ts';
-import { openNames } from './names.ts';
+import { type Names, openNames } from './names.ts';
 import { reachChecks, referenceDate } from './reach-checks.ts';
 import { checkKeys, checkQueue, findRunning, judgeRunning } from './stores.ts';
 import { readSurroundings, type Surroundings } from './surroundings.ts';
@@ -36,7 +36,9 @@ export async function examine(configFile: string, options: DoctorOptions): Promi
     { name: 'configuration', ...ok(config.file) },
     { name: 'policies', ...read.finding },
   ];
-  const surroundings = await readSurroundings(config, read.set, openNames(config.internet.resolvers));
+  const names = namesOver(config);
+  if (names instanceof GatewayError) return [...first, { name: 'resolvers', ...notReadable(names) }];
+  const surroundings = await readSurroundings(config, read.set, names);
   const planned = [
     ...certificateChecks(surroundings, at),
     ...gatewayNameChecks(surroundings),
@@ -68,6 +70,17 @@ async function readPolicies(config: Config, at: Date) {
     ),
   );
   return { set, finding: merge([...warnings, ok(namesOf(set))]) };
+}
+
+function namesOver({ internet, file }: Config): Names | GatewayError {
+  try {
+    return openNames(internet.resolvers);
+  } catch {
+    return new GatewayError(
+      'config-invalid',
+      `${file}: internet.resolvers are written as address or address:port`,
+    );
+  }
 }
 
 function namesOf(set: PolicySet): string {

@@ -5,12 +5,6 @@ import { isIP } from 'node:net';
 import { fail, type Finding, ok, warn } from './check.ts';
 import { type Lookup, type Names, recordsOf } from './names.ts';
 
-export interface FetchedPolicy {
-  readonly text: string;
-  /** Of the server, from its Date field. */
-  readonly date?: Date;
-}
-
 export interface FetchOptions {
   readonly names: Names;
   readonly signal: AbortSignal;
@@ -33,11 +27,8 @@ export function hasStsRecord(lookup: Lookup<string>): boolean {
 }
 
 /** Fetches the policy. Rejects with the reason; a redirect counts as none (§3.3). */
-export function fetchPolicy(
-  domain: string,
-  { names, signal, port, ca }: FetchOptions,
-): Promise<FetchedPolicy> {
-  const { promise, resolve, reject } = Promise.withResolvers<FetchedPolicy>();
+export function fetchPolicy(domain: string, { names, signal, port, ca }: FetchOptions): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const outgoing = request(
     {
       host: `mta-sts.${domain}`,
@@ -49,7 +40,7 @@ export function fetchPolicy(
       ...(ca === undefined ? {} : { ca }),
     },
     (response) => {
-      const { statusCode = 0, headers } = response;
+      const { statusCode = 0 } = response;
       if (statusCode !== 200) {
         response.destroy();
         reject(new Error(`the server answers ${statusCode}`));
@@ -64,9 +55,7 @@ export function fetchPolicy(
       });
       response.on('error', reject);
       response.on('end', () => {
-        const date = new Date(headers.date ?? '');
-        const text = Buffer.concat(parts).toString('utf8');
-        resolve({ text, ...(Number.isNaN(date.getTime()) ? {} : { date }) });
+        resolve(Buffer.concat(parts).toString('utf8'));
       });
     },
   );

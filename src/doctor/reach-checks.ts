@@ -1,8 +1,11 @@
 // Which servers are reached: the host of each tenant, and the gateway's own listener.
+import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
+import type { Config } from '../config.ts';
 import type { PlannedCheck } from './check.ts';
 import {
   judgeListener,
+  judgeSmarthost,
   judgeTenantLeg,
   listenerTarget,
   noListener,
@@ -24,10 +27,33 @@ export function reachChecks(surroundings: Surroundings, isRunning: boolean): rea
           judgeTenantLeg(target, await reach(target, config, signal), config.limits.maxMessageBytes),
       };
     }),
+    ...smarthostChecks(config),
     {
       name: 'listener',
       run: async (signal) =>
         listener ? judgeListener(listener, await reach(listener, config, signal)) : noListener,
+    },
+  ];
+}
+
+/** Without the login: a check a day must not look like somebody who tries passwords. */
+function smarthostChecks(config: Config): readonly PlannedCheck[] {
+  const { smarthost } = config;
+  if (!smarthost) return [];
+  return [
+    {
+      name: 'smarthost',
+      run: async (signal) => {
+        const { host, port, tls, ca } = smarthost;
+        const target: Target = {
+          host,
+          port,
+          serverName: host,
+          tls: tls === 'required' ? 'verified' : 'opportunistic',
+          ...(ca === undefined ? {} : { ca: [await readFile(ca, 'utf8')] }),
+        };
+        return judgeSmarthost(target, await reach(target, config, signal));
+      },
     },
   ];
 }

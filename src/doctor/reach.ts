@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Config } from '../config.ts';
 import { DialogueError, openDialogue } from '../smtp/dialogue.ts';
 import { isOpenSocket, openRoute } from '../smtp/mx.ts';
-import type { NextHop } from '../smtp/next-hop.ts';
+import type { NextHop, TlsMode } from '../smtp/next-hop.ts';
 import { fail, type Finding, ok, skipped, warn } from './check.ts';
 
 export interface Target {
@@ -14,6 +14,8 @@ export interface Target {
   /** PEM; undefined: the system's roots. */
   readonly ca?: readonly string[];
   readonly identity?: { readonly key: string; readonly cert: string };
+  /** Default `verified`. */
+  readonly tls?: TlsMode;
 }
 
 /** What was seen. `date`: of the greeting, where it has one, as Exchange Online's does. */
@@ -37,14 +39,14 @@ export async function reach(target: Target, config: Config, signal: AbortSignal)
   if (!isOpenSocket(opened)) return { kind: 'unreachable', reason: opened.reply.text };
   const hop: NextHop = {
     open: () => Promise.resolve(opened),
-    tls: 'verified',
+    tls: target.tls ?? 'verified',
     serverName: target.serverName,
     ...(target.ca ? { ca: target.ca } : {}),
     ...(target.identity ? { identity: target.identity } : {}),
   };
   const timeouts = { greetingMs: REPLY_TIMEOUT_MS, replyMs: REPLY_TIMEOUT_MS };
   try {
-    const dialogue = await openDialogue(opened, hop, 'verified', {
+    const dialogue = await openDialogue(opened, hop, hop.tls, {
       hostname: config.hostname,
       timeouts,
       signal,
@@ -133,6 +135,15 @@ export function judgeListener({ host, port, serverName }: Target, reached: Reach
     case 'reached':
       return ok(`${at} answers, TLS as ${serverName}`);
   }
+}
+
+export function judgeSmarthost({ host, port }: Target, reached: Reached): Finding {
+  return reached.kind === 'reached'
+    ? ok(`${host} (${reached.address})`)
+    : fail(
+        `${host}:${port}: ${reached.reason}`,
+        'Mail that leaves over the smart host waits. Look at smarthost in the configuration, and at the firewall.',
+      );
 }
 
 /** The gateway's own listener, from this machine. undefined: its port is not known before it runs. */

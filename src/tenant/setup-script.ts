@@ -31,8 +31,7 @@ export function setupSteps(input: SetupInput): readonly ScriptStep[] {
     rememberStep(input),
     ...made.map((object) => makeStep(object, input.secrets)),
     sealerStep(input),
-    validateStep(input),
-    ...switchOnSteps(input),
+    ...switchOnSteps(input, validateStep(input)),
   ];
 }
 
@@ -138,7 +137,7 @@ function validateStep(input: SetupInput): ScriptStep {
       `    $tasks = @(${cmdlet('Validate', outbound)} -Recipients $probe)`,
       '    $tasks | Format-List',
       '    if ($tasks.Count -eq 0 -or @($tasks | Where-Object { -not $_.IsTaskSuccessful }).Count -gt 0) {',
-      "      throw 'The validation failed; the list above says where. Nothing was switched on.'",
+      "      throw 'The validation failed; the list above says where. Run the script again when that is mended.'",
       '    }',
       `    ${cmdlet('Set', outbound)} -IsValidated $true -LastValidationTimestamp (Get-Date).ToUniversalTime()`,
       '  }',

@@ -3,9 +3,12 @@ import { isInitialDomain, objectsOf, type SetupInput, type TenantObject } from '
 import { cmdlet, find, type ScriptStep } from './setup-parts.ts';
 import { quote } from './powershell.ts';
 
-/** Connector changes take a while to reach all servers, so every question asks for patience first. */
-export function switchOnSteps(input: SetupInput): readonly ScriptStep[] {
-  return input.topology === 'inline' ? inlineSteps(input) : loopBackSteps(input);
+/**
+ * Connector changes take a while to reach all servers, so every question asks for patience first. `validate` is the step that
+ * sends a test message: with the loop-back it needs the inbound connector, through which the gateway brings it back.
+ */
+export function switchOnSteps(input: SetupInput, validate: ScriptStep): readonly ScriptStep[] {
+  return input.topology === 'inline' ? [validate, ...inlineSteps(input)] : loopBackSteps(input, validate);
 }
 
 function inlineSteps(input: SetupInput): readonly ScriptStep[] {
@@ -58,7 +61,7 @@ function mxStep({ tenant, gatewayHost, pilotDomain }: SetupInput, inbound: Tenan
   };
 }
 
-function loopBackSteps(input: SetupInput): readonly ScriptStep[] {
+function loopBackSteps(input: SetupInput, validate: ScriptStep): readonly ScriptStep[] {
   const { inbound, rules } = objectsOf(input);
   const [fromOutside, outward, clean] = rules;
   const inOrder = [
@@ -80,6 +83,7 @@ function loopBackSteps(input: SetupInput): readonly ScriptStep[] {
         '}',
       ],
     },
+    validate,
     ...inOrder.flatMap(([rule, effect]) => (rule ? [ruleStep(rule, effect)] : [])),
     ...directSendSteps(input),
   ];

@@ -300,9 +300,26 @@ test('a full disk, a leg that nobody answers, a server with another name, a fold
   assert.match(check.advice, /chmod 700/);
 });
 
-test('a configuration that cannot be read is the one failure', async () => {
+test('a smart host is reached, with its certificate checked, without a login', async () => {
+  const site = text('postern.yaml');
+  const withHost = (lines: string) =>
+    `${site}smarthost:\n  host: mx.remote.example\n  port: ${lab.mxPort}\n${lines}`;
+  for (const [lines, state] of [
+    [`  ca: ${join(folder, 'keys/public-ca.crt')}\n`, 'ok'],
+    ['', 'fail'],
+    ['  tls: opportunistic\n', 'ok'],
+  ] as const) {
+    const checks = await withFiles({ 'postern.yaml': withHost(lines) }, () => look());
+    assert.equal(named(checks, 'smarthost').state, state, named(checks, 'smarthost').found);
+  }
+  assert.deepEqual(lab.internet.messages(), []);
+});
+
+test('a configuration that cannot be read or used is the one failure', async () => {
   const checks = await look(join(folder, 'none.yaml'));
   assert.deepEqual(failures(checks), ['configuration']);
+  const site = text('postern.yaml').replace(/resolvers: .*/, 'resolvers: [ns.example]');
+  assert.deepEqual(failures(await withFiles({ 'postern.yaml': site }, () => look())), ['resolvers']);
 });
 
 test('loop-back: the MX stays at Microsoft, and the certificate has an accepted domain as name', async () => {

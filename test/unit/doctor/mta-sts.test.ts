@@ -34,10 +34,8 @@ const names = namesOf({
 const { signal } = new AbortController();
 const fetch = (domain: string) => fetchPolicy(domain, { names, signal, port, ca: authority.rootPem });
 
-test('the policy comes over HTTPS with a verified name, and the clock of the server with it', async () => {
-  const { text, date } = await fetch('contoso.example');
-  assert.equal(text, POLICY);
-  assert.ok(date && Math.abs(Date.now() - date.getTime()) < 60_000);
+test('the policy comes over HTTPS with a verified name', async () => {
+  assert.equal(await fetch('contoso.example'), POLICY);
 });
 
 test('no redirect, no endless answer, no foreign name, no host, and it can be stopped', async () => {
