@@ -30,6 +30,7 @@ export interface PlannedCheck {
   readonly run: (signal: AbortSignal) => Promise<Finding | readonly Finding[]>;
 }
 
+const MAX_TEXT = 1_000;
 const SEVERITY: readonly CheckState[] = ['fail', 'warn', 'ok', 'skipped'];
 
 /** Makes the check. An error is a failed check, and so is one that takes longer than `limitMs`. */
@@ -47,9 +48,9 @@ export async function makeCheck({ name, run }: PlannedCheck, limitMs: number): P
     const running = Promise.resolve(run(stop.signal));
     running.catch(() => undefined);
     const findings = await Promise.race([running, late.promise]);
-    return { name, ...merge([findings].flat()) };
+    return { name, ...printable(merge([findings].flat())) };
   } catch (error) {
-    return { name, ...fail(reasonOf(error), 'See the reason.') };
+    return { name, ...printable(fail(reasonOf(error), 'See the reason.')) };
   } finally {
     clearTimeout(timer);
     stop.abort();
@@ -71,6 +72,15 @@ export function merge(findings: readonly Finding[]): Finding {
       ' ',
     ),
   };
+}
+
+function printable({ state, found, advice }: Finding): Finding {
+  return { state, found: plain(found), advice: plain(advice) };
+}
+
+/** SECURITY: names, records and greetings come from others, and terminals obey control characters (test: hostile text). */
+function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?').slice(0, MAX_TEXT);
 }
 
 function join(texts: readonly string[], separator: string): string {

@@ -53,3 +53,11 @@ test('a check that does not end is ended, and told so', async () => {
   assert.match(check.found, /no result within 0\.005 s/);
   assert.equal(await aborted.promise, true);
 });
+
+test('hostile text: what others say cannot steer the terminal, and has an end', async () => {
+  const run = () => Promise.resolve([warn(`mx \u001b[2J\r\n${'x'.repeat(5_000)}`, '\u202edo \u009b it')]);
+  const { found, advice } = await makeCheck({ name: 'x', run }, 1_000);
+  assert.match(found, /^mx \?\[2J\?\?x+$/);
+  assert.equal(found.length, 1_000);
+  assert.equal(advice, '?do ? it');
+});

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Config } from '../../../src/config.ts';
+import { replyFor } from '../../../src/core/errors.ts';
 import { judgeClock, judgeDisk, judgeFolder } from '../../../src/doctor/machine.ts';
 import {
   judgeListener,
@@ -126,7 +127,8 @@ test('a server without STARTTLS is refused, and is told nothing but EHLO and QUI
   const answers = (line: string) => (line.startsWith('EHLO') ? '250-mx\r\n250 8BITMIME' : '502 no');
   await withServer(answers, async (port, said) => {
     const reached = await reach(target(port), config, signal);
-    assert.equal(reached.kind, 'refused');
+    assert.ok(reached.kind === 'refused' && reached.isTls);
+    assert.ok(reached.reason.startsWith(replyFor('next-hop-tls').text), reached.reason);
     assert.ok(
       said.every((line) => /^(EHLO|HELO|STARTTLS|QUIT)/.test(line)),
       said.join(),
