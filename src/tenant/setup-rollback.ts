@@ -65,7 +65,7 @@ function openStep(inbound: TenantObject): ScriptStep {
     why: 'At once, without a question. As long as the connector insists on the certificate of the gateway, Exchange Online would refuse all mail that follows the old MX.',
     code: [
       find(inbound),
-      `if ($found -and $found.Enabled) { ${cmdlet('Set', inbound)} -RequireTls $false -RestrictDomainsToCertificate $false }`,
+      `if ($found -and $found.Enabled) { ${cmdlet('Set', inbound)} -RequireTls $false -RestrictDomainsToCertificate $false -EFSkipLastIP $false }`,
     ],
   };
 }

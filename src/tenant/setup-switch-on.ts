@@ -16,21 +16,21 @@ function inlineSteps(input: SetupInput): readonly ScriptStep[] {
   return [
     {
       title: 'switch on the inbound connector, still open to others',
-      why: 'As long as the MX leads to Microsoft, a connector that insists on the certificate of the gateway would refuse all mail from the Internet. So it goes on without that, and is closed after the MX has moved.',
+      why: 'As long as the MX leads to Microsoft, a connector that insists on the certificate of the gateway would refuse all mail from the Internet. So it goes on without that, and without EFSkipLastIP, which is for mail that has passed the gateway; both come after the MX has moved.',
       code: [
         find(inbound),
         `if (-not $found.Enabled -and (Confirm-Step 'Switch on the inbound connector, open to other senders for now?')) {`,
-        `  ${cmdlet('Set', inbound)} -RequireTls $false -RestrictDomainsToCertificate $false -Enabled $true`,
+        `  ${cmdlet('Set', inbound)} -RequireTls $false -RestrictDomainsToCertificate $false -EFSkipLastIP $false -Enabled $true`,
         '}',
       ],
     },
     mxStep(input, inbound),
     {
       title: 'close the inbound connector',
-      why: 'From here on, mail from the Internet reaches these domains through the gateway only. Whoever still delivers to Microsoft directly is refused.',
+      why: 'From here on, mail from the Internet reaches these domains through the gateway only. Whoever still delivers to Microsoft directly is refused. Until here the filters have judged mail that passes the gateway by the address of the gateway, so do not leave much time between the MX and this.',
       code: [
         `if (-not ($found.RequireTls -and $found.RestrictDomainsToCertificate) -and (Confirm-Step 'Take mail from the gateway only?')) {`,
-        `  ${cmdlet('Set', inbound)} -RequireTls $true -RestrictDomainsToCertificate $true`,
+        `  ${cmdlet('Set', inbound)} -RequireTls $true -RestrictDomainsToCertificate $true -EFSkipLastIP $true`,
         '}',
       ],
     },

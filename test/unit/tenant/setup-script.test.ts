@@ -210,6 +210,23 @@ test('nothing takes effect on mail without a question, and lists are merged', ()
   );
 });
 
+test('the inbound connector refuses nobody before the MX has moved, nor after the roll-back has begun', () => {
+  const code = codeOf(setupScript(inline));
+  const [open, mx, closed] = [
+    code.indexOf(
+      '-RequireTls $false -RestrictDomainsToCertificate $false -EFSkipLastIP $false -Enabled $true',
+    ),
+    code.indexOf('Does the MX of contoso.example lead to gw.example'),
+    code.indexOf('-RequireTls $true -RestrictDomainsToCertificate $true -EFSkipLastIP $true'),
+  ];
+  assert.ok(0 < open && open < mx && mx < closed);
+  const back = codeOf(rollbackScript(inline));
+  const reopened = back.indexOf(
+    '-RequireTls $false -RestrictDomainsToCertificate $false -EFSkipLastIP $false',
+  );
+  assert.ok(0 < reopened && reopened < back.indexOf('Does the MX lead to Microsoft'));
+});
+
 test('the roll-back takes back only what the set-up changed', () => {
   const code = codeOf(rollbackScript(inline));
   assert.match(code, /if \(\$before -match 'ArcSealer=absent' -and [^\n]*\{\n\s+Set-ArcConfig/);
