@@ -4,8 +4,10 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
+import { bytesSource } from '../core/bytes.ts';
 import { DotReader, type WireFacts } from './dot-reader.ts';
 import type { Fault, FaultPlan, FaultStage } from './faults.ts';
+import { stuffDots } from './smtp-client.ts';
 import { type TlsFacts, tlsFactsOf } from './tls-facts.ts';
 import { Wire } from './wire.ts';
 
@@ -48,7 +50,11 @@ interface Transaction {
   readonly sender: string;
   readonly parameters: readonly string[];
   readonly recipients: ReceivedRecipient[];
+  /** What came by BDAT so far. */
+  readonly chunks: Buffer[];
 }
+
+type Content = Pick<ReceivedMessage, 'bytes' | 'sha256' | 'wire'>;
 
 class SessionOver extends Error {}
 
@@ -107,6 +113,8 @@ class Session {
         return this.#recipient(rest);
       case 'DATA':
         return this.#data();
+      case 'BDAT':
+        return this.#chunk(rest);
       case 'RSET':
         this.#transaction = undefined;
         return this.#say('250 2.0.0 Reset');
@@ -156,7 +164,7 @@ class Session {
     const path = parsePath(rest, 'FROM');
     if (!path) return this.#say('501 5.5.4 Syntax: MAIL FROM:<address>');
     if (this.#transaction) return this.#say('503 5.5.1 Sender already given');
-    this.#transaction = { sender: path.address, parameters: path.parameters, recipients: [] };
+    this.#transaction = { sender: path.address, parameters: path.parameters, recipients: [], chunks: [] };
     await this.#say('250 2.1.0 OK');
   }
 
@@ -178,7 +186,24 @@ class Session {
     if (!transaction || recipients.length === 0) return this.#say('503 5.5.1 No valid recipients');
     if (await this.#fails('data', recipients)) return;
     await this.#say('354 Go on');
-    const content = await this.#readContent(recipients);
+    await this.#finish(transaction, recipients, await this.#readContent(recipients));
+  }
+
+  /** RFC 3030 §2. A size that cannot be right leaves no way to find the next command. */
+  async #chunk(rest: string): Promise<void> {
+    const [size = '', last] = rest.split(' ');
+    const bytes = /^\d{1,9}$/.test(size) ? await this.wire.readExactly(Number(size)) : undefined;
+    if (!bytes) throw new SessionOver();
+    const transaction = this.#transaction;
+    const recipients = transaction?.recipients.map(({ address }) => address) ?? [];
+    if (!this.#settings.extensions.includes('CHUNKING')) return this.#say('502 5.5.1 Not offered');
+    if (!transaction || recipients.length === 0) return this.#say('503 5.5.1 No valid recipients');
+    transaction.chunks.push(bytes);
+    if (last?.toUpperCase() !== 'LAST') return this.#say(`250 2.0.0 ${size} octets received`);
+    await this.#finish(transaction, recipients, await contentOf(Buffer.concat(transaction.chunks)));
+  }
+
+  async #finish(transaction: Transaction, recipients: readonly string[], content: Content): Promise<void> {
     this.#transaction = undefined;
     const fault = this.#settings.faults.next('end', recipients);
     if (fault?.reply !== undefined) return this.#strike(fault);
@@ -205,9 +230,7 @@ class Session {
     }
   }
 
-  async #readContent(
-    recipients: readonly string[],
-  ): Promise<Pick<ReceivedMessage, 'bytes' | 'sha256' | 'wire'>> {
+  async #readContent(recipients: readonly string[]): Promise<Content> {
     const reader = new DotReader();
     const hash = createHash('sha256');
     const kept: Buffer[] = [];
@@ -242,6 +265,13 @@ class Session {
   #say(line: string): Promise<void> {
     return this.wire.write(`${line}\r\n`);
   }
+}
+
+/** What came by BDAT, with the facts that DATA would have given. */
+async function contentOf(bytes: Buffer): Promise<Content> {
+  const reader = new DotReader();
+  for await (const chunk of stuffDots(bytesSource(bytes).open())) reader.read(chunk);
+  return { bytes, sha256: createHash('sha256').update(bytes).digest('hex'), wire: reader.facts };
 }
 
 /** The TLS socket that the server makes of this plain one. Other connections of the server pass by. */

@@ -2,7 +2,7 @@
 // what it is told, right or wrong; the callers are the ones who behave like Exchange.
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import type { Chunks } from '../core/bytes.ts';
+import type { ByteSource, Chunks } from '../core/bytes.ts';
 import { type TlsFacts, tlsFactsOf } from './tls-facts.ts';
 import { Wire } from './wire.ts';
 
@@ -22,6 +22,8 @@ export interface LabTlsOptions {
   readonly ca?: readonly string[];
   /** SNI, and the name that the server's certificate must carry where `ca` is given. */
   readonly servername?: string;
+  /** False: with `ca` the chain is checked, and no name. */
+  readonly isNameChecked?: boolean;
   readonly maxVersion?: SecureContextOptions['maxVersion'];
 }
 
@@ -44,13 +46,24 @@ export interface LabConnection extends AsyncDisposable {
   command(line: string): Promise<LabReply>;
   /** Sends the message after a 354, stuffs dots, ends the data. Gives the final reply. */
   data(message: Chunks): Promise<LabReply>;
+  /** Sends the message by BDAT, byte by byte as it is (RFC 3030). Gives the final reply. */
+  chunks(message: ByteSource): Promise<LabReply>;
   /** Raw bytes, for dialogs that no client would send. */
   write(bytes: Uint8Array | string): Promise<void>;
   reply(): Promise<LabReply>;
 }
 
+/** Why there is no session: as Exchange tells them apart in its queue. */
+export type LabConnectionTrouble = 'timeout' | 'refused' | 'session' | 'closed';
+
 export class LabConnectionError extends Error {
   override readonly name = 'LabConnectionError';
+  readonly trouble: LabConnectionTrouble;
+
+  constructor(message: string, trouble: LabConnectionTrouble = 'session', options?: ErrorOptions) {
+    super(message, options);
+    this.trouble = trouble;
+  }
 }
 
 const DEFAULT_TIMEOUT_MS = 20_000;
@@ -93,6 +106,7 @@ export async function openLabConnection(target: LabTarget): Promise<LabConnectio
       for await (const chunk of stuffDots(message)) await wire.write(chunk);
       return readReply(wire);
     },
+    chunks: (message) => sendChunks(wire, message),
     write: (bytes) => wire.write(bytes),
     reply: () => readReply(wire),
     [Symbol.asyncDispose]: async () => wire.destroy(),
@@ -121,11 +135,26 @@ export async function* stuffDots(message: Chunks): AsyncGenerator<Buffer, void> 
   yield Buffer.from(tail.equals(Buffer.from('\r\n')) ? '.\r\n' : '\r\n.\r\n');
 }
 
+async function sendChunks(wire: Wire, message: ByteSource): Promise<LabReply> {
+  for await (const chunk of message.open()) {
+    await wire.write(`BDAT ${chunk.byteLength}\r\n`);
+    await wire.write(chunk);
+    const reply = await readReply(wire);
+    if (reply.code !== 250) return reply;
+  }
+  await wire.write('BDAT 0 LAST\r\n');
+  return readReply(wire);
+}
+
 async function readReply(wire: Wire): Promise<LabReply> {
   const lines: string[] = [];
   for (;;) {
     const line = await wire.readLine();
-    if (line === undefined) throw new LabConnectionError('connection closed by the server');
+    if (line === undefined) {
+      throw wire.isTimedOut
+        ? new LabConnectionError('the server said nothing', 'timeout')
+        : new LabConnectionError('connection closed by the server', 'closed');
+    }
     const match = /^(\d{3})([ -]?)(.*)$/.exec(line);
     if (!match) throw new LabConnectionError('the server sent a line that is no reply');
     lines.push(match[3] ?? '');
@@ -144,9 +173,10 @@ function keywords(reply: LabReply): ReadonlyMap<string, string> {
 }
 
 async function upgrade(socket: Socket, options: LabTlsOptions): Promise<TLSSocket> {
-  const { ca, ...rest } = options;
+  const { ca, isNameChecked = true, ...rest } = options;
   const secure = connectTls({
     ...rest,
+    ...(isNameChecked ? {} : { checkServerIdentity: () => undefined }),
     socket,
     minVersion: 'TLSv1.2',
     rejectUnauthorized: ca !== undefined,
@@ -159,7 +189,8 @@ function connected<S extends Socket>(socket: S, event: 'connect' | 'secureConnec
   return new Promise((resolve, reject) => {
     const fail = (cause?: unknown): void => {
       socket.destroy();
-      reject(new LabConnectionError(cause instanceof Error ? cause.message : 'connection closed', { cause }));
+      const text = cause instanceof Error ? cause.message : 'connection closed';
+      reject(new LabConnectionError(text, event === 'connect' ? 'refused' : 'session', { cause }));
     };
     socket.once('error', fail);
     socket.once('close', fail);
@@ -172,5 +203,5 @@ function connected<S extends Socket>(socket: S, event: 'connect' | 'secureConnec
 }
 
 function setSilenceLimit(wire: Wire, target: LabTarget): void {
-  wire.socket.setTimeout(target.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => wire.destroy());
+  wire.socket.setTimeout(target.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => wire.giveUp());
 }

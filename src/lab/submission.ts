@@ -1,10 +1,11 @@
-// One SMTP submission as a patient client makes it: EHLO, STARTTLS, MAIL, RCPT, DATA, and a new transaction for the
+// One SMTP submission as a patient client makes it: EHLO, STARTTLS, MAIL, RCPT, DATA or BDAT, and a new transaction for the
 // recipients that were answered 452 (RFC 5321 §4.5.3.1.10). Replies are results; nothing here throws for what a server says.
 import { isAscii } from 'node:buffer';
 import type { ByteSource, Chunks } from '../core/bytes.ts';
 import {
   type LabConnection,
   LabConnectionError,
+  type LabConnectionTrouble,
   type LabReply,
   type LabTarget,
   type LabTlsOptions,
@@ -27,12 +28,16 @@ export interface Submission {
   readonly mailParameters?: string;
   /** True: sends bare line feeds by DATA, which Exchange refuses to do (5.6.11). */
   readonly sendsBareLineFeeds?: boolean;
+  /** Exchange's own XOORG parameter; sent where the server offers it. */
+  readonly originatingDomain?: string;
 }
 
 export interface SubmissionSession {
   readonly hello: string;
   /** Undefined: stays in clear. */
   readonly tls?: LabTlsOptions;
+  /** True: stays in clear where the server does not offer STARTTLS. */
+  readonly isOpportunistic?: boolean;
 }
 
 export interface RecipientResult {
@@ -64,7 +69,7 @@ async function openSubmitter(target: LabTarget, session: SubmissionSession): Pro
   try {
     if (connection.greeting.code !== 220) throw refusedBy(connection.greeting);
     let extensions = await connection.hello(session.hello);
-    if (session.tls) {
+    if (session.tls && !(session.isOpportunistic && !extensions.has('STARTTLS'))) {
       await connection.startTls(session.tls);
       extensions = await connection.hello(session.hello);
     }
@@ -87,21 +92,44 @@ export async function submit(
   session: SubmissionSession,
   submission: Submission,
 ): Promise<SubmissionResult> {
+  const [result] = await submitTogether(target, session, [submission]);
+  return result ?? { recipients: [], transactions: 0, extensions: new Map(), tls: undefined };
+}
+
+/** Several messages, one after the other, over one connection: as Exchange does with mail of different tenants. */
+export async function submitTogether(
+  target: LabTarget,
+  session: SubmissionSession,
+  submissions: readonly Submission[],
+): Promise<readonly SubmissionResult[]> {
+  const results: SubmissionResult[] = [];
   try {
     await using submitter = await openSubmitter(target, session);
-    return await submitter.send(submission);
+    for (const submission of submissions) results.push(await submitter.send(submission));
   } catch (error) {
     if (!(error instanceof LabConnectionError)) throw error;
-    const text = `4.4.317 Cannot establish session with remote server: ${error.message}`;
-    const recipients = addressesOf(submission).map(({ address }): RecipientResult => ({
-      recipient: address,
-      stage: 'connect',
-      code: 450,
-      text,
-      transaction: 1,
-    }));
-    return { recipients, transactions: 0, extensions: new Map(), tls: undefined };
+    results.push(...submissions.slice(results.length).map((submission) => notSent(submission, error)));
   }
+  return results;
+}
+
+/** What Exchange Online shows of the mail in its queue. */
+const TROUBLE: Readonly<Record<LabConnectionTrouble, string>> = {
+  timeout: '4.4.315 Connection timed out',
+  refused: '4.4.316 Connection refused',
+  session: '4.4.317 Cannot establish session with remote server',
+  closed: '4.4.318 Connection was closed abruptly',
+};
+
+function notSent(submission: Submission, { trouble, message }: LabConnectionError): SubmissionResult {
+  const recipients = addressesOf(submission).map(({ address }): RecipientResult => ({
+    recipient: address,
+    stage: 'connect',
+    code: 450,
+    text: `${TROUBLE[trouble]} [Message=${message}]`,
+    transaction: 1,
+  }));
+  return { recipients, transactions: 0, extensions: new Map(), tls: undefined };
 }
 
 async function sendAll(
@@ -166,12 +194,19 @@ async function transact(
     else settled.push(result(recipient.address, 'rcpt', reply));
   }
   const final =
-    accepted.length === 0 ? await connection.command('RSET') : await sendContent(connection, submission);
+    accepted.length === 0
+      ? await connection.command('RSET')
+      : await sendContent(connection, extensions, submission);
   settled.push(...accepted.map(({ address }) => result(address, 'data', final)));
   return { settled, postponed };
 }
 
-async function sendContent(connection: LabConnection, submission: Submission): Promise<LabReply> {
+async function sendContent(
+  connection: LabConnection,
+  extensions: ReadonlyMap<string, string>,
+  submission: Submission,
+): Promise<LabReply> {
+  if (extensions.has('CHUNKING')) return connection.chunks(submission.message);
   const go = await connection.command('DATA');
   if (go.code === 354) return connection.data(submission.message.open());
   await connection.command('RSET');
@@ -189,7 +224,7 @@ function localRefusal(
   facts: ContentFacts,
   extensions: ReadonlyMap<string, string>,
 ): Verdict | undefined {
-  if (facts.hasBareLineFeed && !submission.sendsBareLineFeeds)
+  if (facts.hasBareLineFeed && !submission.sendsBareLineFeeds && !extensions.has('CHUNKING'))
     return { code: 550, text: '5.6.11 SMTPSEND.BareLinefeedsAreIllegal (not sent)' };
   if (facts.is8bit && !extensions.has('8BITMIME'))
     return { code: 554, text: '5.6.3 8BITMIME is not offered (not sent)' };
@@ -207,6 +242,9 @@ function mailCommand(
     extensions.has('SIZE') ? `SIZE=${submission.message.size}` : undefined,
     extensions.has('8BITMIME') ? `BODY=${facts.is8bit ? '8BITMIME' : '7BIT'}` : undefined,
     needsUtf8(submission) ? 'SMTPUTF8' : undefined,
+    extensions.has('XOORG') && submission.originatingDomain !== undefined
+      ? `XOORG=${submission.originatingDomain}`
+      : undefined,
     submission.mailParameters,
   ];
   return [`MAIL FROM:<${submission.sender}>`, ...parameters.filter((part) => part !== undefined)].join(' ');

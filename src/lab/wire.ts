@@ -10,6 +10,7 @@ export class Wire {
   #socket: Socket;
   #pending: Buffer = Buffer.alloc(0);
   #isGone = false;
+  #isTimedOut = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -42,6 +43,19 @@ export class Wire {
     }
   }
 
+  /** Undefined where the other side goes away before. */
+  async readExactly(count: number): Promise<Buffer | undefined> {
+    const parts: Buffer[] = [];
+    for (let left = count; left > 0;) {
+      const chunk = await this.readChunk();
+      if (!chunk) return undefined;
+      parts.push(chunk.subarray(0, left));
+      if (chunk.length > left) this.unread(chunk.subarray(left));
+      left -= Math.min(chunk.length, left);
+    }
+    return Buffer.concat(parts);
+  }
+
   /** Gives bytes back that belong to what comes next. */
   unread(bytes: Buffer): void {
     this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([bytes, this.#pending]);
@@ -72,6 +86,16 @@ export class Wire {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /** Ends the connection because the other side was silent for too long. */
+  giveUp(): void {
+    this.#isTimedOut = true;
+    this.#socket.destroy();
+  }
+
+  get isTimedOut(): boolean {
+    return this.#isTimedOut;
   }
 
   #take(length: number): Buffer {

@@ -115,7 +115,7 @@ test('without a gateway: the files of one, the port to use, and 450 while nobody
   assert.equal(config.listener.port, port);
   assert.equal(config.logLevel, 'info');
   assert.ok(existsSync(config.listener.certificate));
-  assert.match(await handIn(tenantOutbox, 'user@contoso.example', 'bob@remote.example'), /^450 4\.4\.317 /);
+  assert.match(await handIn(tenantOutbox, 'user@contoso.example', 'bob@remote.example'), /^450 4\.4\.316 /);
   assert.equal(await lab.stop(), 0);
   assert.deepEqual(readdirSync(temporary), []);
 });
