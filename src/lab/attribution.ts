@@ -39,6 +39,10 @@ export interface Refused {
   readonly connector?: InboundConnector;
 }
 
+const TLS_REQUIRED = '5.7.3 STARTTLS is required to send mail';
+const RESTRICTED =
+  '5.7.51 TenantInboundAttribution; Rejecting message. Recipient has a partner connector that this client does not satisfy';
+
 /** Decides one recipient. */
 export function attribute(tenants: readonly LabTenant[], input: AttributionInput): Accepted | Refused {
   const originating = findOriginating(tenants, input);
@@ -78,6 +82,7 @@ function acceptOriginating(
   connector: InboundConnector,
   input: AttributionInput,
 ): Accepted | Refused {
+  if (connector.requireTls && !input.isTls) return { ...refuse(TLS_REQUIRED), tenant, connector };
   const isLocal = isAcceptedDomain(tenant, domainOf(input.recipient));
   if (isLocal && isUnknownRecipient(tenant, input.recipient)) return unknownRecipient(tenant);
   return { kind: 'accepted', tenant, direction: 'originating', connector, isLocal };
@@ -91,13 +96,8 @@ function acceptIncoming(tenant: LabTenant, input: AttributionInput): Accepted | 
   const satisfied = applicable.find((connector) => isSatisfied(connector, input));
   const missed = applicable[0];
   if (!satisfied && missed) {
-    return {
-      ...refuse(
-        '5.7.51 TenantInboundAttribution; Rejecting message. Recipient has a partner connector that this client does not satisfy',
-      ),
-      tenant,
-      connector: missed,
-    };
+    const text = missed.requireTls && !input.isTls ? TLS_REQUIRED : RESTRICTED;
+    return { ...refuse(text), tenant, connector: missed };
   }
   if (!satisfied && tenant.rejectDirectSend && isAcceptedDomain(tenant, domainOf(input.sender))) {
     return {

@@ -1,10 +1,18 @@
-// Exchange Online as the client that brings a tenant's mail to the gateway. The certificate is the same for all tenants,
-// hostile ones included: it proves Exchange Online and never the tenant.
+// Exchange Online as the client that brings a tenant's mail to the gateway: what it makes of a message before it goes out.
+// The certificate is the same for all tenants, hostile ones included: it proves Exchange Online and never the tenant.
 import type { ByteSource } from '../core/bytes.ts';
 import { type DkimKey, withDkim } from './dkim-signer.ts';
-import { type StampKnobs, stampFor, type TemplateName } from './exchange-templates.ts';
-import type { LabTenant } from './exchange-tenant.ts';
-import { hasName, hasPrefix, rawField, readRawMessage, writeRawMessage } from './raw-header.ts';
+import { type OutboundConnector, type RuleOutcome, runRules } from './exchange-rules.ts';
+import { type Stamped, type StampKnobs, stampFor, type TemplateName } from './exchange-templates.ts';
+import { domainOf, isAcceptedDomain, type LabTenant } from './exchange-tenant.ts';
+import {
+  hasName,
+  hasPrefix,
+  type RawField,
+  rawField,
+  readRawMessage,
+  writeRawMessage,
+} from './raw-header.ts';
 import type { LabTarget, LabTlsOptions } from './smtp-client.ts';
 import {
   submit,
@@ -43,9 +51,23 @@ export interface ExchangeClientOptions {
   readonly at?: Date;
 }
 
-const DEFAULT_HELLO = 'lab0001.outbound.protection.outlook.com';
+/** A message as it leaves, and how the tenant's rules send it. */
+export interface PreparedMail {
+  readonly submission: Submission;
+  /** Undefined: no rule routes it. */
+  readonly connector: OutboundConnector | undefined;
+  /** Names of the rules that acted on it. */
+  readonly rules: readonly string[];
+  /** Why a rule holds it back. */
+  readonly deferred: string | undefined;
+}
 
-/** Sends one message. Replies, per recipient, are the result; a failed handshake counts as 450 4.4.317. */
+export const EXCHANGE_HELLO = 'lab0001.outbound.protection.outlook.com';
+
+/**
+ * Brings one message to the gateway as it is, whatever the rules say of its way: one attempt, nothing forked. Replies, per
+ * recipient, are the result; a failed handshake counts as 450 4.4.317. `ExchangeTransport` is the whole service.
+ */
 export async function sendFromTenant(
   tenant: LabTenant,
   mail: TenantMail,
@@ -57,24 +79,55 @@ export async function sendFromTenant(
 
 /** Stamps and signs, without sending: what the gateway gets to read. */
 export async function prepareTenantMail(tenant: LabTenant, mail: TenantMail, at: Date): Promise<Submission> {
+  const { submission } = await prepareMail(tenant, mail, at);
+  return submission;
+}
+
+/** Runs the rules, stamps and signs. The mail counts as internal where all its recipients are. */
+export async function prepareMail(tenant: LabTenant, mail: TenantMail, at: Date): Promise<PreparedMail> {
   const { fields, rest } = await readRawMessage(mail.message);
-  const { sender, fields: stamps } = stampFor(tenant, mail.from, mail.template ?? 'user', at, mail.knobs);
-  const ruleHeaders = tenant.ruleHeaders ?? [];
-  const kept = fields.filter((field) => {
-    if (ruleHeaders.some(([name]) => hasName(field, name))) return false;
-    return mail.existing === 'keep' || !isServiceHeader(field);
-  });
-  const stamped = writeRawMessage({
-    fields: [...[...stamps, ...ruleHeaders].map(([name, value]) => rawField(name, value)), ...kept],
+  const template = mail.template ?? 'user';
+  const first = stampFor(tenant, mail.from, template, at, mail.knobs);
+  const outcome = outcomeOf(tenant, mail, fields, first);
+  const isRetaining = outcome.connector?.cloudServicesMailEnabled === true;
+  const stamped = isRetaining
+    ? stampFor(tenant, mail.from, template, at, { ...mail.knobs, isRetaining })
+    : first;
+  const kept = outcome.fields.filter((field) => mail.existing === 'keep' || !isServiceHeader(field));
+  const message = writeRawMessage({
+    fields: [...stamped.fields.map(([name, value]) => rawField(name, value)), ...kept],
     rest,
   });
-  return {
-    sender: mail.mailFrom ?? sender,
+  const submission: Submission = {
+    sender: mail.mailFrom ?? stamped.sender,
     recipients: mail.to,
-    message: mail.dkim ? await withDkim(stamped, mail.dkim, at) : stamped,
+    message: mail.dkim ? await withDkim(message, mail.dkim, at) : message,
+    originatingDomain: stamped.organization,
     ...(mail.mailParameters === undefined ? {} : { mailParameters: mail.mailParameters }),
     ...(mail.sendsBareLineFeeds === undefined ? {} : { sendsBareLineFeeds: mail.sendsBareLineFeeds }),
   };
+  const { connector, applied, deferred } = outcome;
+  return { submission, connector, rules: applied, deferred };
+}
+
+/** The rules see what makes the class of the message, which is written only afterwards. */
+function outcomeOf(
+  tenant: LabTenant,
+  mail: TenantMail,
+  fields: readonly RawField[],
+  { marks, isAuthenticated }: Stamped,
+): RuleOutcome {
+  const seen = marks.map(([name, value]) => rawField(name, value));
+  const outcome = runRules(tenant.rules ?? [], tenant.outboundConnectors ?? [], {
+    fields: [...seen, ...fields],
+    isAuthenticated,
+    areRecipientsInside: mail.to.every((to) => isAcceptedDomain(tenant, domainOf(addressOf(to)))),
+  });
+  return { ...outcome, fields: outcome.fields.filter((field) => !seen.includes(field)) };
+}
+
+export function addressOf(recipient: string | SubmissionRecipient): string {
+  return typeof recipient === 'string' ? recipient : recipient.address;
 }
 
 function isServiceHeader(field: { readonly name: string; readonly raw: Buffer }): boolean {
@@ -82,5 +135,5 @@ function isServiceHeader(field: { readonly name: string; readonly raw: Buffer })
 }
 
 function sessionOf(options: ExchangeClientOptions): SubmissionSession {
-  return { hello: options.hello ?? DEFAULT_HELLO, ...(options.tls ? { tls: options.tls } : {}) };
+  return { hello: options.hello ?? EXCHANGE_HELLO, ...(options.tls ? { tls: options.tls } : {}) };
 }

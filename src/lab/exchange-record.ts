@@ -15,6 +15,10 @@ export interface Attribution {
   readonly certNames: readonly string[];
   readonly tlsVersion: string | undefined;
   readonly tls: TlsFacts | undefined;
+  /** The client's address, where the connector's Enhanced Filtering looks past it. */
+  readonly skipListedIp: string | undefined;
+  /** Number of the connection, from 1: two attributions with the same number shared one. */
+  readonly connection: number;
   /** `250`, or the refusal as answered. */
   readonly reply: string;
 }
@@ -22,7 +26,8 @@ export interface Attribution {
 /** A message as one tenant got it: one for each tenant and direction of a transaction. */
 export interface TenantMessage {
   readonly tenant: string;
-  readonly direction: 'originating' | 'incoming';
+  /** `internal`: it never left Exchange, such as an NDR to the tenant's own user. */
+  readonly direction: 'originating' | 'incoming' | 'internal';
   readonly sender: string;
   readonly recipients: readonly string[];
   /** As received, before anything was changed. Only its first 256 KiB where the server keeps no bytes. */

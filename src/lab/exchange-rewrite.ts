@@ -74,6 +74,10 @@ function stamps(
     [`${CROSS_TENANT}AuthAs`, 'Anonymous'],
     [`${CROSS_TENANT}FromEntityHeader`, direction === 'originating' ? 'HybridOnPrem' : 'Internet'],
   ];
+  if (verdict.connector?.efSkipLastIp) {
+    const from = `ip=[${client.address}];domain=${client.hello}`;
+    pairs.push(['X-MS-Exchange-SkipListedInternetSender', from]);
+  }
   if (hadCrossTenant) pairs.push(['X-MS-Exchange-Transport-CrossTenantHeadersStripped', EXCHANGE_HOST]);
   return pairs.map(([name, value]) => rawField(name, value));
 }

@@ -12,8 +12,7 @@ import {
 import { createExchangeFront } from './exchange-session.ts';
 import type { LabTenant } from './exchange-tenant.ts';
 import type { Fault } from './faults.ts';
-import { rawValue, readRawMessage, hasName } from './raw-header.ts';
-import { bytesSource } from '../core/bytes.ts';
+import { type LabClock, openLabClock } from './lab-clock.ts';
 import { waitUntil } from './waiting.ts';
 
 export interface ExchangeServerOptions {
@@ -27,9 +26,13 @@ export interface ExchangeServerOptions {
   readonly keepsBytes?: boolean;
   /** Received fields above which mail loops. Default 20; Exchange's own number is not known. */
   readonly maxHops?: number;
+  /** Default: a clock that stands still. */
+  readonly clock?: LabClock;
+  /** Shared with the transport that sends the tenants' mail. Default: one of its own. */
+  readonly record?: ExchangeRecord;
   /** Called for every message that reached a mailbox. */
   onMessage?(message: TenantMessage): void;
-  /** Sends on what a tenant's rules send to the gateway. Where it says false, the mail ends in `directInternet`. */
+  /** Takes mail of a tenant for outside. Where it says false, the mail ends in `directInternet`. */
   route?(tenant: LabTenant, message: TenantMessage): Promise<boolean>;
 }
 
@@ -42,6 +45,8 @@ export interface ExchangeServer extends AsyncDisposable {
   lastAttribution(): Attribution;
   /** Mail in the tenant's mailboxes. */
   sinkOf(tenant: string): readonly TenantMessage[];
+  /** Mail in the mailbox of one address, NDRs included. */
+  mailboxOf(address: string): readonly TenantMessage[];
   /** Mail that left for the Internet without passing the gateway. A right set-up keeps it empty. */
   directInternet(): readonly TenantMessage[];
   /** Transactions refused with 554 5.4.14. */
@@ -49,7 +54,11 @@ export interface ExchangeServer extends AsyncDisposable {
   /** Resolves with the tenant's mail once there are `count` messages. Rejects after `timeoutMs`. */
   waitForMessage(tenant: string, count?: number, timeoutMs?: number): Promise<readonly TenantMessage[]>;
   waitForLoop(timeoutMs?: number): Promise<void>;
+  /** Resolves with the attributions once there are `count`. Rejects after `timeoutMs`. */
+  waitForAttribution(count?: number, timeoutMs?: number): Promise<readonly Attribution[]>;
   fail(fault: Fault): void;
+  /** Answers the next transactions with 451 4.7.500. */
+  throttle(times: number): void;
   /** Forgets all that was recorded, and the faults. */
   clear(): void;
 }
@@ -59,7 +68,7 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** Opens the server. The caller disposes it, which waits for mail that is being routed. */
 export async function openExchangeServer(options: ExchangeServerOptions): Promise<ExchangeServer> {
-  const record = openRecord();
+  const record = options.record ?? openRecord();
   const routing = new Set<Promise<void>>();
   const server = createExchangeFront(
     {
@@ -67,6 +76,7 @@ export async function openExchangeServer(options: ExchangeServerOptions): Promis
       tls: options.tls,
       keepsBytes: options.keepsBytes ?? true,
       maxHops: options.maxHops ?? DEFAULT_MAX_HOPS,
+      clock: options.clock ?? openLabClock(),
       delivered: (message) => options.onMessage?.(message),
       route: (tenant, message) => {
         const routed = routeOut(options, record, tenant, message).finally(() => routing.delete(routed));
@@ -83,6 +93,7 @@ export async function openExchangeServer(options: ExchangeServerOptions): Promis
     port: bound.port,
     ...readers(record),
     fail: (fault) => record.faults.add(fault),
+    throttle: (times) => record.faults.add({ stage: 'mail', reply: '451 4.7.500 Server busy', times }),
     clear: () => clearRecord(record),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(routing);
@@ -98,6 +109,8 @@ function readers(
   | 'attributions'
   | 'lastAttribution'
   | 'sinkOf'
+  | 'mailboxOf'
+  | 'waitForAttribution'
   | 'directInternet'
   | 'loopsDetected'
   | 'waitForMessage'
@@ -113,6 +126,20 @@ function readers(
       return last;
     },
     sinkOf,
+    mailboxOf: (address) =>
+      record.delivered.filter(({ recipients }) =>
+        recipients.some((recipient) => recipient.toLowerCase() === address.toLowerCase()),
+      ),
+    waitForAttribution: async (count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) => {
+      const { attributions } = record;
+      await waitUntil(
+        record.waiters,
+        () => attributions.length >= count,
+        timeoutMs,
+        () => `${attributions.length} of ${count} recipients attributed`,
+      );
+      return attributions;
+    },
     directInternet: () => record.directInternet,
     loopsDetected: () => record.loops,
     waitForMessage: async (tenant, count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) => {
@@ -134,24 +161,14 @@ function readers(
   };
 }
 
-/** The tenant's rules: mail for outside goes to the gateway, unless the rule's exception matches. */
+/** Mail of a tenant for outside goes its way; without one, to the Internet. */
 async function routeOut(
   options: ExchangeServerOptions,
   record: ExchangeRecord,
   tenant: LabTenant,
   message: TenantMessage,
 ): Promise<void> {
-  const isExcepted = await matchesException(tenant, message);
-  if (!isExcepted && (await options.route?.(tenant, message))) return;
+  if (await options.route?.(tenant, message)) return;
   record.directInternet.push(message);
   for (const wake of record.waiters) wake();
-}
-
-async function matchesException(tenant: LabTenant, message: TenantMessage): Promise<boolean> {
-  const { ruleException } = tenant;
-  if (!ruleException) return false;
-  const { fields } = await readRawMessage(bytesSource(message.delivered));
-  return fields.some(
-    (field) => hasName(field, ruleException.header) && ruleException.pattern.test(rawValue(field)),
-  );
 }

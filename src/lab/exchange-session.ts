@@ -9,6 +9,7 @@ import type { ExchangeRecord, TenantMessage } from './exchange-record.ts';
 import { countReceived, EXCHANGE_HOST, rewriteIncoming } from './exchange-rewrite.ts';
 import { domainOf, type LabTenant } from './exchange-tenant.ts';
 import type { FaultStage } from './faults.ts';
+import type { LabClock } from './lab-clock.ts';
 import { type TlsFacts, tlsFactsOf } from './tls-facts.ts';
 
 export interface ExchangeSettings {
@@ -18,12 +19,15 @@ export interface ExchangeSettings {
   readonly keepsBytes: boolean;
   /** Received fields above which mail loops. */
   readonly maxHops: number;
+  readonly clock: LabClock;
   /** Told of mail that reached a mailbox. */
   delivered(message: TenantMessage): void;
   /** Takes mail that a tenant's rules send out. */
   route(tenant: LabTenant, message: TenantMessage): void;
 }
 
+/** About the time after which Exchange Online cuts a connection, whatever is going on. */
+const MAX_SESSION_MS = 20 * 60_000;
 const MAX_RECIPIENTS_PER_DOMAIN = 200;
 const MAX_MESSAGE_BYTES = 157_286_400;
 const HEAD_BYTES = 256 * 1024;
@@ -39,8 +43,9 @@ class Refusal extends Error {
 
 /** Builds the server, not yet listening. */
 export function createExchangeFront(settings: ExchangeSettings, record: ExchangeRecord): SMTPServer {
-  const secured = new Map<string, TlsFacts>();
-  const front = new ExchangeFront(settings, record, secured);
+  const sessions = new Map<string, OpenSession>();
+  const front = new ExchangeFront(settings, record, sessions);
+  let connections = 0;
   const server = new SMTPServer({
     name: EXCHANGE_HOST,
     banner: 'Microsoft ESMTP MAIL Service (lab) ready',
@@ -59,11 +64,20 @@ export function createExchangeFront(settings: ExchangeSettings, record: Exchange
     closeTimeout: 200,
     logger: false,
     onSecure: (socket, session, done) => {
-      if (socket instanceof TLSSocket) secured.set(session.id, tlsFactsOf(socket));
+      const open = sessions.get(session.id);
+      if (open && socket instanceof TLSSocket) open.tls = tlsFactsOf(socket);
       done();
     },
-    onClose: (session) => void secured.delete(session.id),
-    onConnect: (_session, done) => settle(done, () => front.meet('connect')),
+    onClose: ({ id }) => {
+      sessions.get(id)?.forget();
+      sessions.delete(id);
+    },
+    onConnect: ({ id }, done) => {
+      connections += 1;
+      const forget = settings.clock.after(MAX_SESSION_MS, () => cut(server, id));
+      sessions.set(id, { connection: connections, tls: undefined, forget });
+      settle(done, () => front.meet('connect'));
+    },
     onMailFrom: (_address, _session, done) => settle(done, () => front.meet('mail')),
     onRcptTo: ({ address }, session, done) => settle(done, () => front.recipient(address, session)),
     onData: (stream, session, done) => callbackify(() => front.message(stream, session))(done),
@@ -71,6 +85,20 @@ export function createExchangeFront(settings: ExchangeSettings, record: Exchange
   // A client that goes away in the middle is no error of the lab.
   server.on('error', () => {});
   return server;
+}
+
+interface OpenSession {
+  readonly connection: number;
+  tls: TlsFacts | undefined;
+  /** The session ended by itself. */
+  readonly forget: () => void;
+}
+
+function cut(server: SMTPServer, id: string): void {
+  const connection = [...server.connections].find((open) => open.session.id === id);
+  if (!connection) return;
+  connection.send(421, '4.3.2 Session time limit exceeded');
+  connection.close();
 }
 
 function settle(done: (error?: Error | null) => void, act: () => void): void {
@@ -85,12 +113,16 @@ function settle(done: (error?: Error | null) => void, act: () => void): void {
 class ExchangeFront {
   readonly #settings: ExchangeSettings;
   readonly #record: ExchangeRecord;
-  readonly #secured: ReadonlyMap<string, TlsFacts>;
+  readonly #sessions: ReadonlyMap<string, OpenSession>;
 
-  constructor(settings: ExchangeSettings, record: ExchangeRecord, secured: ReadonlyMap<string, TlsFacts>) {
+  constructor(
+    settings: ExchangeSettings,
+    record: ExchangeRecord,
+    sessions: ReadonlyMap<string, OpenSession>,
+  ) {
     this.#settings = settings;
     this.#record = record;
-    this.#secured = secured;
+    this.#sessions = sessions;
   }
 
   /** Fails the stage where a fault was ordered. */
@@ -157,7 +189,7 @@ class ExchangeFront {
     const { message, isInternal } = await rewriteIncoming(bytesSource(content.bytes), verdict, {
       address: session.remoteAddress,
       hello: session.hostNameAppearsAs,
-      at: new Date(),
+      at: this.#settings.clock.now(),
     });
     return {
       tenant: verdict.tenant.name,
@@ -169,12 +201,12 @@ class ExchangeFront {
       sha256: content.sha256,
       size: content.size,
       isInternal,
-      tls: this.#secured.get(session.id),
+      tls: this.#sessions.get(session.id)?.tls,
     };
   }
 
   #attribute(recipient: string, session: SMTPServerSession): Accepted | Refused {
-    const tls = this.#secured.get(session.id);
+    const tls = this.#sessions.get(session.id)?.tls;
     return attribute(this.#settings.tenants, {
       sender: senderOf(session),
       recipient,
@@ -185,7 +217,7 @@ class ExchangeFront {
   }
 
   #note(recipient: string, session: SMTPServerSession, verdict: Accepted | Refused): void {
-    const tls = this.#secured.get(session.id);
+    const tls = this.#sessions.get(session.id)?.tls;
     this.#record.attributions.push({
       sender: senderOf(session),
       recipient,
@@ -195,8 +227,11 @@ class ExchangeFront {
       certNames: tls?.isVerified ? tls.presentedNames : [],
       tlsVersion: tls?.protocol,
       tls,
+      skipListedIp: verdict.connector?.efSkipLastIp ? session.remoteAddress : undefined,
+      connection: this.#sessions.get(session.id)?.connection ?? 0,
       reply: verdict.kind === 'accepted' ? '250' : `${verdict.code} ${verdict.text}`,
     });
+    this.#wake();
   }
 
   #wake(): void {

@@ -7,7 +7,17 @@ import type { LabTenant } from './exchange-tenant.ts';
 export type FieldPair = readonly [name: string, value: string];
 
 export type TemplateName =
-  'user' | 'oof' | 'system' | 'ndr' | 'forwarded' | 'hybrid' | 'journal' | 'receipt' | 'consumer' | 'legacy';
+  | 'user'
+  | 'oof'
+  | 'system'
+  | 'ndr'
+  | 'forwarded'
+  | 'hybrid'
+  | 'journal'
+  | 'calendar'
+  | 'receipt'
+  | 'consumer'
+  | 'legacy';
 
 export interface StampKnobs {
   /** Letter case of the names. Default: as Exchange writes them. */
@@ -25,12 +35,20 @@ export interface StampKnobs {
   readonly after?: readonly FieldPair[];
   /** Sensitivity labels: one msip_labels field. */
   readonly labels?: readonly { readonly id: string; readonly siteId?: string }[];
+  /** "Retain service headers" of the outbound connector: CrossPremises-* fields and their marker. */
+  readonly isRetaining?: boolean;
 }
 
 export interface Stamped {
   /** MAIL FROM; empty is the null sender. */
   readonly sender: string;
   readonly fields: readonly FieldPair[];
+  /** Of these, what says which class of message it is: rules look at it before the rest is stamped. */
+  readonly marks: readonly FieldPair[];
+  /** The domain of X-OriginatorOrg. */
+  readonly organization: string;
+  /** Whether a mailbox or a service of the tenant sent it, rather than somebody whose mail it passes on. */
+  readonly isAuthenticated: boolean;
 }
 
 const CROSS_TENANT = 'X-MS-Exchange-CrossTenant-';
@@ -119,6 +137,12 @@ const TEMPLATES: Readonly<Record<TemplateName, Template>> = {
       [GENERATED, 'Journal Agent'],
     ],
   },
+  calendar: {
+    ...internal,
+    sender: 'user',
+    isMailbox: true,
+    marks: () => [['Content-Class', 'urn:content-classes:calendarmessage']],
+  },
   receipt: { ...internal, sender: null, marks: none },
   consumer: {
     sender: 'user',
@@ -153,10 +177,14 @@ export function stampFor(
     ...(knobs.before ?? []),
     ...ordered,
     ...labelFields(knobs, tenant, at),
+    ...(knobs.isRetaining ? retainedFields(template) : []),
     ...(knobs.after ?? []),
   ];
   return {
     sender: template.sender === null ? '' : user,
+    marks: template.marks(tenant, user),
+    organization: template.organization ?? tenant.acceptedDomains[0].name,
+    isAuthenticated: template.authAs !== 'Anonymous',
     fields: all.map(([field, value]) => written(field, value, knobs)),
   };
 }
@@ -190,6 +218,22 @@ function templateFields(template: Template, tenant: LabTenant, user: string, at:
       : []),
     ['X-MS-Exchange-Transport-CrossTenantHeadersStamped', EXCHANGE_HOST.split('.')[0] ?? ''],
     ...template.marks(tenant, user),
+  ];
+}
+
+/** What was Organization-* inside. Observed on public mail, where nobody wanted it. */
+function retainedFields({ authAs }: Template): readonly FieldPair[] {
+  const retained: readonly FieldPair[] = [
+    ['AuthAs', authAs ?? 'Internal'],
+    ['AuthMechanism', '04'],
+    ['AuthSource', EXCHANGE_HOST],
+    ['TransportTrafficType', 'Email'],
+    ['SCL', '1'],
+    ['MessageSource', 'StoreDriver'],
+  ];
+  return [
+    ...retained.map(([suffix, value]): FieldPair => [`X-MS-Exchange-CrossPremises-${suffix}`, value]),
+    ['X-OrganizationHeadersPreserved', EXCHANGE_HOST],
   ];
 }
 

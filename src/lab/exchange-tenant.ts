@@ -1,5 +1,6 @@
-// Exchange Online tenants of the lab as plain data: domains, recipients, inbound connectors. Field names follow the
-// parameters of New-InboundConnector, so that a set-up from the field can be typed in.
+// Exchange Online tenants of the lab as plain data: domains, recipients, connectors, rules. Field names follow the
+// parameters of New-InboundConnector and so on, so that a set-up from the field can be typed in.
+import type { OutboundConnector, TransportRule } from './exchange-rules.ts';
 
 export interface AcceptedDomain {
   readonly name: string;
@@ -26,6 +27,8 @@ export interface InboundConnector {
   readonly associatedAcceptedDomains?: readonly string[];
   /** "Retain service headers": promotes CrossPremises-* fields. Keep it off. */
   readonly cloudServicesMailEnabled?: boolean;
+  /** Enhanced Filtering: the connecting host is not taken for the sender. */
+  readonly efSkipLastIp?: boolean;
 }
 
 export interface LabTenant {
@@ -40,10 +43,13 @@ export interface LabTenant {
   readonly recipients?: readonly string[];
   readonly connectors: readonly InboundConnector[];
   readonly rejectDirectSend?: boolean;
-  /** SetHeader of the routing rule: `['X-Postern-Tenant-Auth', secret]`. */
-  readonly ruleHeaders?: readonly (readonly [string, string])[];
-  /** ExceptIfHeaderMatches of the routing rule: mail with this field is not sent to the gateway again. */
-  readonly ruleException?: { readonly header: string; readonly pattern: RegExp };
+  readonly outboundConnectors?: readonly OutboundConnector[];
+  /** By priority. */
+  readonly rules?: readonly TransportRule[];
+  /** Recipients of one copy; longer lists are split. Default 500. */
+  readonly recipientLimit?: number;
+  /** Age at which queued mail becomes an NDR. Default 24. */
+  readonly messageExpirationHours?: number;
 }
 
 /** Whether the domain, or a parent under MatchSubDomains, is accepted in the tenant. */

@@ -1,6 +1,7 @@
 // The four tenants of the lab: contoso and fabrikam are hosted by the gateway, partner is a stranger in Office 365, evil
 // is a stranger with bad intentions. All share the addresses and the certificate of Exchange Online.
 import type { DnsZones } from './dns.ts';
+import type { OutboundConnector, TransportRule } from './exchange-rules.ts';
 import type { AcceptedDomain, InboundConnector, LabTenant } from './exchange-tenant.ts';
 
 export type TenantName = 'contoso' | 'fabrikam' | 'evil' | 'partner';
@@ -36,7 +37,7 @@ export function labTenants(
   return {
     contoso: hosted('contoso', setup, secrets.contoso),
     fabrikam: hosted('fabrikam', setup, secrets.fabrikam),
-    evil: stranger('evil', 'evil.example'),
+    evil: hostile('evil', 'evil.example'),
     partner: stranger('partner', 'partner.example'),
   };
 }
@@ -100,6 +101,7 @@ function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string): 
     requireTls: true,
     restrictDomainsToCertificate: true,
     tlsSenderCertificateName: certificateName,
+    efSkipLastIp: true,
   };
   const loopBack: InboundConnector = {
     name: 'Postern loop in',
@@ -107,6 +109,7 @@ function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string): 
     senderDomains: ['*'],
     requireTls: true,
     tlsSenderCertificateName: certificateName,
+    efSkipLastIp: true,
   };
   const certificateDomain: AcceptedDomain[] =
     setup === 'on-premises' ? [{ name: certificateName, type: 'authoritative' }] : [];
@@ -118,8 +121,51 @@ function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string): 
     ] as unknown as LabTenant['acceptedDomains'],
     connectors: [setup === 'partner' ? inline : loopBack],
     rejectDirectSend: true,
-    ruleHeaders: [['X-Postern-Tenant-Auth', secret]],
+    outboundConnectors: [outboundConnector(setup)],
+    rules: [routingRule(setup, secret)],
   };
+}
+
+function outboundConnector(setup: ConnectorSetup): OutboundConnector {
+  return {
+    name: setup === 'partner' ? 'Postern out' : 'Postern loop out',
+    type: setup,
+    isTransportRuleScoped: true,
+    tlsSettings: 'domain-validation',
+    tlsDomain: GATEWAY_NAME,
+  };
+}
+
+/**
+ * Inline: no FromScope, so that forwarded mail comes to the gateway too. Loop-back: what an own user sends, but for
+ * out-of-office replies.
+ */
+function routingRule(setup: ConnectorSetup, secret: string): TransportRule {
+  const common = {
+    sentToScope: 'not-in-organization',
+    setHeader: { name: 'X-Postern-Tenant-Auth', value: secret },
+    routeMessageOutboundConnector: outboundConnector(setup).name,
+    ruleErrorAction: 'defer',
+  } as const;
+  if (setup === 'partner') return { name: 'Postern route', ...common };
+  return {
+    name: 'Postern 200 outbound',
+    ...common,
+    fromScope: 'in-organization',
+    exceptIfMessageTypeMatches: ['oof'],
+    stopRuleProcessing: true,
+  };
+}
+
+/** Sends everything to a gateway that is not its own, on purpose. */
+function hostile(name: TenantName, domain: string): LabTenant {
+  const connector: OutboundConnector = {
+    name: 'somebody’s gateway',
+    type: 'partner',
+    isTransportRuleScoped: false,
+    recipientDomains: ['*'],
+  };
+  return { ...stranger(name, domain), outboundConnectors: [connector] };
 }
 
 function stranger(name: TenantName, domain: string): LabTenant {

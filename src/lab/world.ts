@@ -1,22 +1,26 @@
 // The whole lab on loopback: CAs, DNS, Exchange Online on both sides, an Internet host, and people. What a gateway needs
 // to be configured against it can be read off the object or written to files.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { bytesSource } from '../core/bytes.ts';
 import { createTestCa } from './ca.ts';
 import { type LabAuthority, openAuthority } from './certificates.ts';
 import { type DkimKey, dkimRecord } from './dkim-signer.ts';
 import { type Dns, type DnsZones, openDns } from './dns.ts';
 import type { TenantMail } from './exchange-client.ts';
+import { type ExchangeRecord, openRecord, type TenantMessage } from './exchange-record.ts';
 import { type ExchangeServer, openExchangeServer } from './exchange-server.ts';
-import type { TenantMessage } from './exchange-record.ts';
 import type { LabTenant } from './exchange-tenant.ts';
+import { type ExchangeTransport, openTransport } from './exchange-transport.ts';
 import { type GatewayFiles, writeGatewayFiles } from './gateway-files.ts';
 import { type Internet, type InternetOptions, openInternet } from './internet.ts';
 import type { ReceivedMessage } from './internet-session.ts';
 import { issueIdentities, type LabIdentities } from './lab-identities.ts';
+import { type LabClock, openLabClock } from './lab-clock.ts';
 import { type LabSenders, openSenders, type SendOptions } from './lab-senders.ts';
 import {
   type ConnectorSetup,
   exchangeHost,
+  GATEWAY_NAME,
   type HostedTenantName,
   LAB_ADDRESSES,
   labTenants,
@@ -61,6 +65,10 @@ export interface Lab extends AsyncDisposable {
   readonly secrets: Readonly<Record<HostedTenantName, string>>;
   readonly dns: Dns;
   readonly exchange: ExchangeServer;
+  /** Exchange Online as the service that sends tenants' mail: rules, connectors, queue and NDRs. */
+  readonly transport: ExchangeTransport;
+  /** The time of Exchange Online. It stands still until it is advanced. */
+  readonly clock: LabClock;
   readonly internet: Internet;
   /** Every MX of the lab listens on this port, on addresses of its own. */
   readonly mxPort: number;
@@ -70,7 +78,12 @@ export interface Lab extends AsyncDisposable {
   useGateway(target: LabTarget): void;
   /** A DKIM key of the domain, published in the lab's DNS; made once. */
   dkimKey(domain: string): DkimKey;
+  /** One attempt at the gateway; `transport` is what does more. */
   sendFromTenant(tenant: TenantName, mail: TenantMail, options?: SendOptions): Promise<SubmissionResult>;
+  /** Mail of several tenants over one connection, each as it would go alone. */
+  sendTogether(
+    mails: readonly { readonly tenant: TenantName; readonly mail: TenantMail }[],
+  ): Promise<readonly SubmissionResult[]>;
   /** From an Internet host to the gateway; STARTTLS without a client certificate unless told otherwise. */
   sendFromInternet(submission: Submission, options?: SendOptions): Promise<SubmissionResult>;
   makePerson(address: string, options?: PersonOptions): Promise<Person>;
@@ -92,8 +105,13 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const secrets = { contoso: randomSecret(), fabrikam: randomSecret() };
   const tenants = customised(labTenants(setup, secrets), options.customise);
   const senders = openSenders(identities, publicCa);
-  const servers = await openServers(options, identities, publicCa, Object.values(tenants), senders);
-  const dns = await openDns({ ...labZones(), ...options.zones });
+  const zones = { ...labZones(), ...options.zones };
+  const record = openRecord();
+  const clock = openLabClock();
+  const transport = openLabTransport(record, clock, senders, zones, options);
+  const exchange = { record, clock, transport };
+  const servers = await openServers(options, identities, publicCa, Object.values(tenants), exchange);
+  const dns = await openDns(zones);
   const dkimKeys = new Map<string, DkimKey>();
   return {
     publicCa,
@@ -104,6 +122,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     secrets,
     dns,
     ...servers,
+    transport,
+    clock,
     mxPort: servers.internet.port,
     exchangeHostOf: (tenant) => exchangeHost(tenants[tenant].acceptedDomains[0].name),
     useGateway: (target) => senders.use(target),
@@ -114,6 +134,10 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       return key;
     },
     sendFromTenant: (tenant, message, how) => senders.fromTenant(tenants[tenant], message, how),
+    sendTogether: (mails) =>
+      senders.fromTenants(
+        mails.map(({ tenant, mail: message }) => ({ tenant: tenants[tenant], mail: message })),
+      ),
     sendFromInternet: (submission, how) => senders.fromInternet(submission, how),
     makePerson: (address, how) =>
       makePerson(address, mail.intermediate, mail.intermediate.certificatePem, how),
@@ -127,13 +151,39 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   };
 }
 
+interface ExchangeParts {
+  readonly record: ExchangeRecord;
+  readonly clock: LabClock;
+  readonly transport: ExchangeTransport;
+}
+
+function openLabTransport(
+  record: ExchangeRecord,
+  clock: LabClock,
+  senders: LabSenders,
+  zones: DnsZones,
+  options: LabOptions,
+): ExchangeTransport {
+  return openTransport({
+    record,
+    clock,
+    gateway: () => senders.gateway(),
+    tlsFor: (connector) => senders.tlsFor(connector),
+    isGatewayDomain: (domain) => {
+      const zone = zones[domain];
+      return typeof zone === 'object' && zone.MX?.some(([, host]) => host === GATEWAY_NAME) === true;
+    },
+    delivered: (message) => options.onArrival?.({ kind: 'tenant', message }),
+  });
+}
+
 /** Internet and Exchange on one port: the gateway knows one port for all MX hosts. */
 async function openServers(
   options: LabOptions,
   identities: LabIdentities,
   publicCa: LabAuthority,
   tenants: readonly LabTenant[],
-  senders: LabSenders,
+  { transport, ...shared }: ExchangeParts,
 ): Promise<{ internet: Internet; exchange: ExchangeServer }> {
   const { offersTls = true, ...rest } = options.internet ?? {};
   const common = options.keepsBytes === undefined ? {} : { keepsBytes: options.keepsBytes };
@@ -148,12 +198,18 @@ async function openServers(
     try {
       const exchange = await openExchangeServer({
         ...common,
+        ...shared,
         tenants,
         address: LAB_ADDRESSES.exchangeServer,
         port: internet.port,
         onMessage: (message) => options.onArrival?.({ kind: 'tenant', message }),
         tls: { ...identities.exchangeServer, ca: [publicCa.rootPem] },
-        route: (tenant, message) => senders.route(tenant, message),
+        route: async (tenant, { sender, recipients, delivered }) => {
+          // What came in as the tenant's own is on-premises mail to it.
+          const message = bytesSource(delivered);
+          await transport.send(tenant, { from: sender, to: recipients, message, template: 'hybrid' });
+          return true;
+        },
         ...(options.maxHops === undefined ? {} : { maxHops: options.maxHops }),
       });
       return { internet, exchange };

@@ -149,7 +149,7 @@ const ROWS: readonly Row[] = [
     say: 'Partner restriction, in clear',
     tenants: [tenant('contoso', [{ ...partner, restrictDomainsToCertificate: false }])],
     input: { recipient: A, isTls: false },
-    expect: '5.7.51',
+    expect: '5.7.3',
   },
   {
     say: 'Partner restriction to addresses',
@@ -190,7 +190,7 @@ const ROWS: readonly Row[] = [
   {
     say: 'the initial domain is locked to the gateway too',
     tenants: [tenant('contoso', [partner])],
-    input: { recipient: 'user@contoso.onmicrosoft.example' },
+    input: { isTls: true, recipient: 'user@contoso.onmicrosoft.example' },
     expect: '5.7.51',
   },
   {

@@ -44,6 +44,7 @@ const TEMPLATES: readonly (readonly [
   ['forwarded', USER, 'contoso.example', 1, 'Anonymous', 'Internet'],
   ['hybrid', USER, 'contoso.example', 1, 'Anonymous', 'HybridOnPrem'],
   ['journal', '', 'contoso.example', 0, 'Internal', 'Hosted'],
+  ['calendar', USER, 'contoso.example', 1, 'Internal', 'Hosted'],
   ['receipt', '', 'contoso.example', 1, 'Internal', 'Hosted'],
   ['consumer', USER, 'outlook.com', 1, 'Anonymous', 'Hosted,Internet'],
   ['legacy', USER, 'contoso.example', 0, undefined, 'Hosted'],

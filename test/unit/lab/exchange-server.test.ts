@@ -6,9 +6,10 @@ import { bytesSource } from '../../../src/core/bytes.ts';
 import { openAuthority, serverAndClient, type TlsIdentity } from '../../../src/lab/certificates.ts';
 import { type ExchangeServer, openExchangeServer } from '../../../src/lab/exchange-server.ts';
 import type { InboundConnector, LabTenant } from '../../../src/lab/exchange-tenant.ts';
+import { openLabClock } from '../../../src/lab/lab-clock.ts';
 import { openInternet } from '../../../src/lab/internet.ts';
 import { sampleMessage } from '../../../src/lab/messages.ts';
-import type { LabTlsOptions } from '../../../src/lab/smtp-client.ts';
+import { type LabTlsOptions, openLabConnection } from '../../../src/lab/smtp-client.ts';
 import { submit, type SubmissionResult } from '../../../src/lab/submission.ts';
 import { withLab } from '../../support/world.ts';
 
@@ -209,7 +210,10 @@ test('wrong-5: Partner restriction and no certificate, a rogue, an expired, anot
     assert.match(await deliver(exchange, { to: A }), refused);
     assert.match(await deliver(exchange, { to: A, as: rogue }), refused);
     assert.match(await deliver(exchange, { to: A, as: await issue('b.t.gw.example') }), refused);
-    assert.match(await deliver(exchange, { to: A, tls: false }), refused);
+    assert.match(
+      await deliver(exchange, { to: A, tls: false }),
+      /^550 5\.7\.3 STARTTLS is required to send mail/,
+    );
     assert.match(await deliver(exchange, { to: A, as: await issue('a.t.gw.example'), ca: rootPem }), /^250 /);
   });
 });
@@ -297,31 +301,37 @@ test('other answers: unknown recipient, Direct Send, throttling, too many hops, 
   });
 });
 
-test('a rule exception keeps marked mail from going round', async () => {
-  const a: LabTenant = {
-    ...tenant('contoso', [onPremises('gw.contoso.example')], 'gw.contoso.example'),
-    ruleException: { header: 'X-Postern-Done', pattern: /token-1/ },
-  };
-  const routed: string[] = [];
-  await withExchange(
-    [a],
-    async (exchange, issue) => {
-      const as = await issue('gw.contoso.example');
-      const marked = sampleMessage('plain', {
-        from: A,
-        to: [REMOTE],
-        fields: ['X-Postern-Done: token-1; mac'],
-      });
-      await deliver(exchange, { from: A, to: REMOTE, as, message: marked });
-      await deliver(exchange, { from: A, to: REMOTE, as });
-      assert.equal(exchange.directInternet().length, 1);
-      assert.equal(routed.length, 1);
-    },
-    {
-      route: async (_tenant, bytes) => {
-        routed.push(bytes.toString());
-        return true;
-      },
-    },
-  );
+test('a connection is cut after twenty minutes, in the middle of a transaction too; a shorter one is not', async () => {
+  const clock = openLabClock();
+  const ca = await openAuthority('public');
+  const server = await ca.issue(serverAndClient(HOST));
+  await using exchange = await openExchangeServer({
+    tenants: [tenant('contoso', [])],
+    tls: { ...server, ca: [ca.rootPem] },
+    clock,
+  });
+  await using open = await openLabConnection({ host: exchange.address, port: exchange.port });
+  await open.hello('gw.example');
+  await clock.advance(19 * 60_000);
+  assert.equal((await open.command(`MAIL FROM:<${REMOTE}>`)).code, 250);
+  await clock.advance(60_000);
+  const last = await open.reply();
+  assert.equal(`${last.code} ${last.text}`, '421 4.3.2 Session time limit exceeded');
+  await assert.rejects(open.command(`RCPT TO:<${A}>`), { name: 'LabConnectionError', trouble: 'closed' });
+  // The next one has twenty minutes of its own.
+  assert.match(await deliver(exchange, { to: A }), /^250 /);
+});
+
+test('throttling, and Enhanced Filtering that looks past the gateway', async () => {
+  const right = { ...partner('a.t.gw.example'), efSkipLastIp: true };
+  await withExchange([tenant('contoso', [right])], async (exchange, issue) => {
+    const as = await issue('a.t.gw.example');
+    exchange.throttle(1);
+    assert.equal(await deliver(exchange, { to: A, as }), '451 4.7.500 Server busy');
+    assert.match(await deliver(exchange, { to: A, as }), /^250 /);
+    assert.equal(exchange.lastAttribution().skipListedIp, '127.0.0.1');
+    const text = exchange.mailboxOf(A)[0]?.delivered.toString() ?? '';
+    assert.match(text, /^X-MS-Exchange-SkipListedInternetSender: ip=\[127\.0\.0\.1\];domain=gw\.example\r$/m);
+    assert.deepEqual(exchange.mailboxOf(B), []);
+  });
 });
