@@ -29,6 +29,7 @@ export interface ExchangeSettings {
 /** About the time after which Exchange Online cuts a connection, whatever is going on. */
 const MAX_SESSION_MS = 20 * 60_000;
 const MAX_RECIPIENTS_PER_DOMAIN = 200;
+export const LOOP_TEXT = '5.4.14 Hop count exceeded - possible mail loop ATTR34';
 const MAX_MESSAGE_BYTES = 157_286_400;
 const HEAD_BYTES = 256 * 1024;
 
@@ -151,7 +152,7 @@ class ExchangeFront {
     if ((await countReceived(bytesSource(content.bytes))) > this.#settings.maxHops) {
       this.#record.loops += 1;
       this.#wake();
-      throw new Refusal(554, '5.4.14 Hop count exceeded - possible mail loop ATTR34');
+      throw new Refusal(554, LOOP_TEXT);
     }
     for (const { verdict, addresses } of this.#groups(recipients, session)) {
       const message = await this.#take(verdict, addresses, content, session);

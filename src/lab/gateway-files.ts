@@ -64,7 +64,8 @@ export async function writePersonFiles(person: Person, folder: string): Promise<
   };
 }
 
-async function writeIdentity(
+/** Writes `<name>.key` and `<name>.crt`. */
+export async function writeIdentity(
   folder: string,
   name: string,
   identity: Pick<TlsIdentity, 'key' | 'cert'>,

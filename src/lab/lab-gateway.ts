@@ -4,7 +4,8 @@ import { join, relative } from 'node:path';
 import { type Config, readConfig } from '../config.ts';
 import { silentLog } from '../core/log.ts';
 import { type Gateway, type GatewayEnvironment, initStores, openGateway } from '../gateway.ts';
-import { type GatewayFiles, writePersonFiles } from './gateway-files.ts';
+import type { TlsIdentity } from './certificates.ts';
+import { type GatewayFiles, type KeyFiles, writeIdentity, writePersonFiles } from './gateway-files.ts';
 import { HOSTED, type HostedTenantName } from './lab-tenants.ts';
 import type { Person } from './people.ts';
 import { openTemporaryFolder } from './temporary-folder.ts';
@@ -29,6 +30,10 @@ export interface LabGatewayOptions {
   readonly addressRanges?: readonly string[];
   /** More of the site configuration, YAML at column 0. */
   readonly config?: string;
+  /** Client certificates that the legs show in place of the right ones; the Internet leg has none otherwise. */
+  readonly shows?: Readonly<Partial<Record<HostedTenantName | 'internet', TlsIdentity>>>;
+  /** Policy files by name, in place of those of contoso and fabrikam. */
+  readonly policies?: (files: GatewayFiles) => Readonly<Record<string, string>>;
   /** Of the listener. Default: a free one. */
   readonly port?: number;
   /** Written into the configuration, for who starts the gateway from it. Default `silent`. */
@@ -93,18 +98,35 @@ export async function writeLabGateway(
   const { outbound = OUTBOUND, more = '', proof = '', tenant = '' } = options;
   const contoso = { keys, outbound, more, proof, tenant };
   const fabrikam = { keys: '', outbound: OUTBOUND, more: '', proof: '', tenant: '' };
-  await writeFile(join(folder, 'policies/contoso.yaml'), policyText(lab, folder, files, 'contoso', contoso));
-  await writeFile(
-    join(folder, 'policies/fabrikam.yaml'),
-    policyText(lab, folder, files, 'fabrikam', fabrikam),
-  );
+  const policies = options.policies?.(files) ?? {
+    contoso: policyText(lab, folder, files, 'contoso', contoso),
+    fabrikam: policyText(lab, folder, files, 'fabrikam', fabrikam),
+  };
+  for (const [name, text] of Object.entries(policies))
+    await writeFile(join(folder, `policies/${name}.yaml`), text, { mode: 0o600 });
+  const internet = await writeShown(files, folder, options.shows ?? {});
   const moreCa = join(folder, 'keys/more-ca.crt');
   await writeFile(moreCa, options.exchangeCa ?? (await readFile(files.publicCa)));
   if (options.addressRanges)
     await writeFile(join(folder, 'ranges.txt'), `${options.addressRanges.join('\n')}\n`);
   const file = join(folder, 'postern.yaml');
-  await writeFile(file, configText(lab, files, moreCa, options));
+  await writeFile(file, configText(lab, files, moreCa, internet, options));
   return readConfig(file);
+}
+
+/** Puts certificates where the legs look for theirs. Gives the files of the Internet leg, if it has any. */
+async function writeShown(
+  files: GatewayFiles,
+  folder: string,
+  shows: NonNullable<LabGatewayOptions['shows']>,
+): Promise<KeyFiles | undefined> {
+  for (const name of HOSTED) {
+    const identity = shows[name];
+    if (!identity) continue;
+    await writeFile(files.tenants[name].cert, identity.cert);
+    await writeFile(files.tenants[name].key, identity.key);
+  }
+  return shows.internet && writeIdentity(join(folder, 'keys'), 'internet', shows.internet);
 }
 
 async function keySection(
@@ -164,7 +186,13 @@ ${sections.outbound.replace(/^(?=.)/gm, '  ')}
 ${sections.more}`;
 }
 
-function configText(lab: Lab, files: GatewayFiles, moreCa: string, options: LabGatewayOptions): string {
+function configText(
+  lab: Lab,
+  files: GatewayFiles,
+  moreCa: string,
+  internet: KeyFiles | undefined,
+  options: LabGatewayOptions,
+): string {
   return `hostname: gw.example
 data_folder: data
 policies: policies
@@ -184,6 +212,7 @@ internet:
   port: ${lab.mxPort}
   resolvers: ['${lab.dns.address}:${lab.dns.port}']
   allow_private_addresses: true
+${internet ? `  certificate: ${internet.cert}\n  key: ${internet.key}` : ''}
 queue:
   min_free_bytes: 1
 ${options.config ?? ''}`;

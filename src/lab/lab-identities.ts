@@ -6,6 +6,7 @@ import {
   GATEWAY_NAME,
   HOSTED,
   type HostedTenantName,
+  type OwnTenant,
 } from './lab-tenants.ts';
 
 export interface LabIdentities {
@@ -25,14 +26,18 @@ export async function issueIdentities(
   publicCa: LabAuthority,
   rogueCa: LabAuthority,
   setup: ConnectorSetup,
+  own?: OwnTenant,
 ): Promise<LabIdentities> {
   const exchange = serverAndClient(
     'mail.protection.outlook.com',
     '*.mail.protection.outlook.com',
     '*.outlook.com',
   );
-  const tenantClient = (name: HostedTenantName): Promise<TlsIdentity> =>
-    publicCa.issue(serverAndClient(clientCertificateName(name, setup)));
+  const tenantClient = (name: HostedTenantName): Promise<TlsIdentity> => {
+    const more = own && name === 'contoso' ? own.certificateNames.slice(1) : [];
+    return publicCa.issue(serverAndClient(clientCertificateName(name, setup, own), ...more));
+  };
+  const hosts = own ? [own.host, own.serverName] : [];
   const [
     exchangeClient,
     rogueExchangeClient,
@@ -44,7 +49,9 @@ export async function issueIdentities(
   ] = await Promise.all([
     publicCa.issue(exchange),
     rogueCa.issue(exchange),
-    publicCa.issue(serverAndClient('mail.protection.outlook.example', '*.mail.protection.outlook.example')),
+    publicCa.issue(
+      serverAndClient('mail.protection.outlook.example', '*.mail.protection.outlook.example', ...hosts),
+    ),
     publicCa.issue(serverAndClient('mx.remote.example', 'mx.isp.example')),
     publicCa.issue(serverAndClient(GATEWAY_NAME)),
     ...HOSTED.map(tenantClient),

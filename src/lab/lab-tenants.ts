@@ -1,6 +1,7 @@
 // The four tenants of the lab: contoso and fabrikam are hosted by the gateway, partner is a stranger in Office 365, evil
 // is a stranger with bad intentions. All share the addresses and the certificate of Exchange Online.
 import type { DnsZones } from './dns.ts';
+import type { NonEmpty } from '../core/non-empty.ts';
 import type { OutboundConnector, TransportRule } from './exchange-rules.ts';
 import type { AcceptedDomain, InboundConnector, LabTenant } from './exchange-tenant.ts';
 
@@ -8,6 +9,20 @@ export type TenantName = 'contoso' | 'fabrikam' | 'evil' | 'partner';
 export type HostedTenantName = 'contoso' | 'fabrikam';
 /** `partner`: the inline set-up, a restricting connector. `on-premises`: the loop-back set-up, a connector with rights. */
 export type ConnectorSetup = 'partner' | 'on-premises';
+
+/** An operator's tenant, which takes the place of contoso. */
+export interface OwnTenant {
+  readonly id: string;
+  /** The default domain first. */
+  readonly domains: NonEmpty<string>;
+  /** Where its gateway delivers, and the name that it asks for there. */
+  readonly host: string;
+  readonly serverName: string;
+  /** Names in the client certificate of its gateway. */
+  readonly certificateNames: NonEmpty<string>;
+  /** What its routing rule sets; default: a random one. */
+  readonly secret?: string;
+}
 
 export const HOSTED: readonly HostedTenantName[] = ['contoso', 'fabrikam'];
 export const GATEWAY_NAME = 'gw.example';
@@ -33,9 +48,10 @@ const IDS: Readonly<Record<TenantName, string>> = {
 export function labTenants(
   setup: ConnectorSetup,
   secrets: Readonly<Record<HostedTenantName, string>>,
+  own?: OwnTenant,
 ): Readonly<Record<TenantName, LabTenant>> {
   return {
-    contoso: hosted('contoso', setup, secrets.contoso),
+    contoso: hosted('contoso', setup, secrets.contoso, own),
     fabrikam: hosted('fabrikam', setup, secrets.fabrikam),
     evil: hostile('evil', 'evil.example'),
     partner: stranger('partner', 'partner.example'),
@@ -43,7 +59,12 @@ export function labTenants(
 }
 
 /** The name in the certificate that the gateway presents to Exchange Online for this tenant. */
-export function clientCertificateName(name: HostedTenantName, setup: ConnectorSetup): string {
+export function clientCertificateName(
+  name: HostedTenantName,
+  setup: ConnectorSetup,
+  own?: OwnTenant,
+): string {
+  if (own && name === 'contoso') return own.certificateNames[0];
   return setup === 'partner' ? `${IDS[name]}.t.${GATEWAY_NAME}` : `gw.${name}.example`;
 }
 
@@ -53,11 +74,7 @@ export function exchangeHost(domain: string): string {
 }
 
 /** The simulated DNS: tenants, Internet domains, and domains whose mail system is broken in one way each. */
-export function labZones(): DnsZones {
-  const internetMx = (domain: string): DnsZones => ({
-    [domain]: { MX: [[10, `mx.${domain}`]], TXT: [`v=spf1 ip4:${LAB_ADDRESSES.internetClient} -all`] },
-    [`mx.${domain}`]: { A: [LAB_ADDRESSES.internet] },
-  });
+export function labZones(own?: OwnTenant): DnsZones {
   const hostedMx = (domain: string): DnsZones => ({
     [domain]: {
       MX: [[10, GATEWAY_NAME]],
@@ -87,13 +104,22 @@ export function labZones(): DnsZones {
     'refused.example': { MX: [[10, 'dead.two-mx.example']] },
     'servfail.example': 'servfail',
     'silent.example': 'silent',
+    ...(own ? Object.assign({}, ...own.domains.map(hostedMx)) : {}),
+    ...(own ? { [own.host]: { A: [LAB_ADDRESSES.exchangeServer] } } : {}),
   };
 }
 
-function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string): LabTenant {
-  const domain = `${name}.example`;
-  const certificateName = clientCertificateName(name, setup);
-  const base = stranger(name, domain);
+/** A domain whose MX is the lab's Internet host. */
+export function internetMx(domain: string): DnsZones {
+  return {
+    [domain]: { MX: [[10, `mx.${domain}`]], TXT: [`v=spf1 ip4:${LAB_ADDRESSES.internetClient} -all`] },
+    [`mx.${domain}`]: { A: [LAB_ADDRESSES.internet] },
+  };
+}
+
+function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string, own?: OwnTenant): LabTenant {
+  const certificateName = clientCertificateName(name, setup, own);
+  const base = own ? operators(own) : stranger(name, `${name}.example`);
   const inline: InboundConnector = {
     name: 'Postern in',
     type: 'partner',
@@ -166,6 +192,14 @@ function hostile(name: TenantName, domain: string): LabTenant {
     recipientDomains: ['*'],
   };
   return { ...stranger(name, domain), outboundConnectors: [connector] };
+}
+
+/** The initial domain of a real tenant is known by its form. */
+function operators({ id, domains }: OwnTenant): LabTenant {
+  const [first, ...others] = domains.map((name): AcceptedDomain => ({ name, type: 'authoritative' }));
+  const initialDomain = domains.find((name) => /\.onmicrosoft\.[a-z]+$/.test(name)) ?? domains[0];
+  const acceptedDomains = [first ?? { name: domains[0], type: 'authoritative' as const }, ...others] as const;
+  return { name: 'contoso', id, acceptedDomains: [...acceptedDomains], initialDomain, connectors: [] };
 }
 
 function stranger(name: TenantName, domain: string): LabTenant {

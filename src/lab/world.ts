@@ -25,6 +25,7 @@ import {
   LAB_ADDRESSES,
   labTenants,
   labZones,
+  type OwnTenant,
   type TenantName,
 } from './lab-tenants.ts';
 import { makePerson, type Person, type PersonOptions } from './people.ts';
@@ -34,6 +35,8 @@ import type { Submission, SubmissionResult } from './submission.ts';
 export interface LabOptions {
   /** How the hosted tenants are set up. Default `partner`. */
   readonly connectors?: ConnectorSetup;
+  /** An operator's tenant in the place of contoso. */
+  readonly own?: OwnTenant;
   /** Changes tenants before anything opens: recipients, wrong connectors, rule exceptions. */
   readonly customise?: (tenant: LabTenant) => LabTenant;
   /** More DNS names, or other records for those that are there. */
@@ -101,11 +104,12 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     openAuthority('public'),
     openMailCa(),
   ]);
-  const identities = await issueIdentities(publicCa, rogueCa, setup);
-  const secrets = { contoso: randomSecret(), fabrikam: randomSecret() };
-  const tenants = customised(labTenants(setup, secrets), options.customise);
+  const { own } = options;
+  const identities = await issueIdentities(publicCa, rogueCa, setup, own);
+  const secrets = { contoso: own?.secret ?? randomSecret(), fabrikam: randomSecret() };
+  const tenants = customised(labTenants(setup, secrets, own), options.customise);
   const senders = openSenders(identities, publicCa);
-  const zones = { ...labZones(), ...options.zones };
+  const zones = { ...labZones(own), ...options.zones };
   const record = openRecord();
   const clock = openLabClock();
   const transport = openLabTransport(record, clock, senders, zones, options);
@@ -125,7 +129,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     transport,
     clock,
     mxPort: servers.internet.port,
-    exchangeHostOf: (tenant) => exchangeHost(tenants[tenant].acceptedDomains[0].name),
+    exchangeHostOf: (tenant) =>
+      own && tenant === 'contoso' ? own.host : exchangeHost(tenants[tenant].acceptedDomains[0].name),
     useGateway: (target) => senders.use(target),
     dkimKey: (domain) => {
       const key = dkimKeys.get(domain) ?? makeDkimKey(domain);
