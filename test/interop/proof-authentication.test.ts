@@ -10,7 +10,7 @@ import { openLab } from '../../src/lab/world.ts';
 import { type Session, sessionsOf } from '../support/sessions.ts';
 
 // No secret: what is shown here is shown by signatures alone.
-const lab = await openLab({ customise: (tenant) => ({ ...tenant, ruleHeaders: [] }) });
+const lab = await openLab({ customise: (tenant) => ({ ...tenant, rules: [] }) });
 const user = await lab.makePerson('user@contoso.example');
 const bob = await lab.makePerson('bob@remote.example');
 const people = { own: [user], partners: [bob] };
