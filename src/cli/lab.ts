@@ -1,5 +1,6 @@
 // `postern lab`: the simulated world, for rehearsals.
 import { type Arrived, openRehearsal, type Rehearsal } from '../lab/rehearsal.ts';
+import { rehearsePolicy } from './lab-policy.ts';
 import { type Command, EXIT, print, text, untilAborted, UsageError } from './command.ts';
 
 /** Not the port of the example configuration, which may be running beside it. */
@@ -10,6 +11,11 @@ export const lab: Command = {
   summary: 'Run the simulated Exchange Online, Internet, DNS and CA on loopback, with a gateway in between.',
   count: [0, 0],
   options: {
+    policy: {
+      type: 'string',
+      value: '<file>',
+      describe: 'rehearse this policy file instead: send, show what becomes of it, and end',
+    },
     'no-gateway': { type: 'boolean', describe: 'start without a gateway, for one of your own' },
     port: {
       type: 'string',
@@ -20,8 +26,19 @@ export const lab: Command = {
   notes: `Runs until Ctrl-C, and shows what arrives at the tenants and on the Internet. Hand mail in with any mail program; the lab
 prints how. Its temporary folder holds test certificates, keys, policies, the configuration and log of the gateway, and what
 arrived; it is removed at the end. With --json one JSON value a line: the set-up, then each message that arrives.
-docs/lab.md tells what is simulated, and how.`,
-  async run({ io, isJson, options }) {
+docs/lab.md tells what is simulated, and how.
+
+With --policy a gateway with that policy gets a fixed list of messages, among them one for each rule, and the right and six
+wrong set-ups are run with its tenant and the names of its certificate. Nothing leaves loopback. Exit code 1 where the policy
+has a problem, or a message did not go as it must.`,
+  async run(invocation) {
+    const { io, isJson, options } = invocation;
+    const policy = text(options['policy']);
+    if (policy !== undefined) {
+      if (options['no-gateway'] !== undefined || options['port'] !== undefined)
+        throw new UsageError('--policy goes without --no-gateway and --port');
+      return rehearsePolicy(policy, invocation);
+    }
     // The terminal was closed: at exit the temporary folders go.
     process.once('SIGHUP', () => process.exit(EXIT.error));
     const hasGateway = options['no-gateway'] !== true;

@@ -24,8 +24,8 @@ files are checked together, as the gateway reads them. Exit code 1 where there i
   async run({ positionals, io, isJson }) {
     const checked = await checkPolicies(positionals, systemClock.now());
     const isGood = checked.every(({ problems }) => problems.length === 0);
-    if (isJson) printJson(io, checked.map(jsonOf));
-    else for (const policy of checked) print(io, describe(policy));
+    if (isJson) printJson(io, checked.map(checkedJson));
+    else for (const policy of checked) print(io, describeChecked(policy));
     return isGood ? EXIT.success : EXIT.invalid;
   },
 };
@@ -68,7 +68,8 @@ delivered the message with the tenant's stamps; the rest of the proof runs on th
   },
 };
 
-function describe({ file, problems, warnings, policy, version }: CheckedPolicy): string {
+/** Problems and warnings as file:line:column: message. */
+export function describeChecked({ file, problems, warnings, policy, version }: CheckedPolicy): string {
   const lines = [
     ...problems.map((problem) => placed(problem, '')),
     ...warnings.map((warning) => placed(warning, 'warning: ')),
@@ -94,7 +95,7 @@ function placed({ file, line, column, message }: Problem, mark: string): string 
   return `${file}:${line}:${column}: ${mark}${message}`;
 }
 
-function jsonOf({ file, problems, warnings, policy, version }: CheckedPolicy) {
+export function checkedJson({ file, problems, warnings, policy, version }: CheckedPolicy) {
   return {
     file,
     ok: problems.length === 0,

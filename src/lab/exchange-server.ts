@@ -32,6 +32,8 @@ export interface ExchangeServerOptions {
   readonly record?: ExchangeRecord;
   /** Called for every message that reached a mailbox. */
   onMessage?(message: TenantMessage): void;
+  /** Called for every RCPT that was judged. */
+  onAttribution?(attribution: Attribution): void;
   /** Takes mail of a tenant for outside. Where it says false, the mail ends in `directInternet`. */
   route?(tenant: LabTenant, message: TenantMessage): Promise<boolean>;
 }
@@ -78,6 +80,7 @@ export async function openExchangeServer(options: ExchangeServerOptions): Promis
       maxHops: options.maxHops ?? DEFAULT_MAX_HOPS,
       clock: options.clock ?? openLabClock(),
       delivered: (message) => options.onMessage?.(message),
+      attributed: (attribution) => options.onAttribution?.(attribution),
       route: (tenant, message) => {
         const routed = routeOut(options, record, tenant, message).finally(() => routing.delete(routed));
         routing.add(routed);

@@ -5,7 +5,7 @@ import { callbackify } from 'node:util';
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server';
 import { bytesSource, collect } from '../core/bytes.ts';
 import { type Accepted, attribute, type Refused } from './attribution.ts';
-import type { ExchangeRecord, TenantMessage } from './exchange-record.ts';
+import type { Attribution, ExchangeRecord, TenantMessage } from './exchange-record.ts';
 import { countReceived, EXCHANGE_HOST, rewriteIncoming } from './exchange-rewrite.ts';
 import { domainOf, type LabTenant } from './exchange-tenant.ts';
 import type { FaultStage } from './faults.ts';
@@ -22,6 +22,8 @@ export interface ExchangeSettings {
   readonly clock: LabClock;
   /** Told of mail that reached a mailbox. */
   delivered(message: TenantMessage): void;
+  /** Told how each recipient was judged. */
+  attributed(attribution: Attribution): void;
   /** Takes mail that a tenant's rules send out. */
   route(tenant: LabTenant, message: TenantMessage): void;
 }
@@ -219,7 +221,7 @@ class ExchangeFront {
 
   #note(recipient: string, session: SMTPServerSession, verdict: Accepted | Refused): void {
     const tls = this.#sessions.get(session.id)?.tls;
-    this.#record.attributions.push({
+    const attribution: Attribution = {
       sender: senderOf(session),
       recipient,
       attributedTenant: verdict.tenant?.name,
@@ -231,7 +233,9 @@ class ExchangeFront {
       skipListedIp: verdict.connector?.efSkipLastIp ? session.remoteAddress : undefined,
       connection: this.#sessions.get(session.id)?.connection ?? 0,
       reply: verdict.kind === 'accepted' ? '250' : `${verdict.code} ${verdict.text}`,
-    });
+    };
+    this.#record.attributions.push(attribution);
+    this.#settings.attributed(attribution);
     this.#wake();
   }
 

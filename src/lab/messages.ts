@@ -13,7 +13,16 @@ export interface SampleHead {
 }
 
 export type SampleName =
-  'plain' | 'html' | 'latin1' | 'calendar' | 'long-lines' | 'tricky' | 'report' | 'utf8';
+  | 'plain'
+  | 'html'
+  | 'latin1'
+  | 'calendar'
+  | 'long-lines'
+  | 'tricky'
+  | 'report'
+  | 'utf8'
+  | 'signed'
+  | 'encrypted';
 
 const BOUNDARY = 'lab_boundary_=_1';
 const INNER = 'lab_boundary_=_2';
@@ -77,7 +86,45 @@ const SAMPLES: Readonly<Record<SampleName, (head: SampleHead) => Buffer>> = {
       `${headerOf(head, ['Content-Type: text/plain; charset=us-ascii'])}\r\n.\r\n..\r\n.dot\r\nFrom here on\r\n  trailing  \t\r\n-- \r\n\r\n\r\nend without line end`,
     ),
   report: (head) => Buffer.from(deliveryReport(head)),
+  signed: (head) =>
+    Buffer.from(
+      twoParts(
+        head,
+        'multipart/signed; micalg=pgp-sha256; protocol="application/pgp-signature"',
+        ['Content-Type: text/plain; charset=us-ascii', '', 'Signed by a mail program.'],
+        ['Content-Type: application/pgp-signature', '', ...armored('SIGNATURE')],
+      ),
+    ),
+  encrypted: (head) =>
+    Buffer.from(
+      twoParts(
+        head,
+        'multipart/encrypted; protocol="application/pgp-encrypted"',
+        ['Content-Type: application/pgp-encrypted', '', 'Version: 1'],
+        ['Content-Type: application/octet-stream', '', ...armored('MESSAGE')],
+      ),
+    ),
 };
+
+/** The form of a signed or encrypted message; what is in the armour is nobody's. */
+function twoParts(
+  head: SampleHead,
+  type: string,
+  first: readonly string[],
+  second: readonly string[],
+): string {
+  const parts = [first, second].flatMap((part) => [`--${BOUNDARY}`, ...part]);
+  return [
+    headerOf(head, [`Content-Type: ${type};\r\n boundary="${BOUNDARY}"`]),
+    ...parts,
+    `--${BOUNDARY}--`,
+    '',
+  ].join('\r\n');
+}
+
+function armored(what: 'SIGNATURE' | 'MESSAGE'): readonly string[] {
+  return [`-----BEGIN PGP ${what}-----`, '', 'bGFiIGxhYiBsYWI=', `-----END PGP ${what}-----`];
+}
 
 function headerOf(head: SampleHead, content: readonly string[]): string {
   const lines = [

@@ -94,7 +94,7 @@ export function changeConnector(change: Partial<InboundConnector>): (tenant: Lab
 
 /** Tries to start Postern on this set-up. The row says how it refused, or that it did not. */
 export async function startRow(lab: Lab, options: LabGatewayOptions): Promise<SetUpRow> {
-  const common = { by: 'Postern', mail: '(start)', certificate: '-', attributed: '-' } as const;
+  const common = { by: 'Postern', mail: START, certificate: '-', attributed: '-' } as const;
   try {
     await using gateway = await openLabGateway(lab, options);
     const outcome = `started in ${gateway.folder}`;
@@ -116,6 +116,8 @@ export interface Expected {
   readonly outcome?: string;
 }
 
+/** In the place of mail: the gateway was started. */
+export const START = '(start)';
 export const DIRECT = 'another gateway';
 
 /** The lab's own client says to Exchange Online what a gateway with this certificate would. */

@@ -7,7 +7,7 @@ import { type LabAuthority, openAuthority } from './certificates.ts';
 import { type DkimKey, dkimRecord } from './dkim-signer.ts';
 import { type Dns, type DnsZones, openDns } from './dns.ts';
 import type { TenantMail } from './exchange-client.ts';
-import { type ExchangeRecord, openRecord, type TenantMessage } from './exchange-record.ts';
+import { type Attribution, type ExchangeRecord, openRecord, type TenantMessage } from './exchange-record.ts';
 import { type ExchangeServer, openExchangeServer } from './exchange-server.ts';
 import type { LabTenant } from './exchange-tenant.ts';
 import { type ExchangeTransport, openTransport } from './exchange-transport.ts';
@@ -50,6 +50,8 @@ export interface LabOptions {
   readonly maxHops?: number;
   /** Called for every message that reached a mailbox of a tenant, or an MX of the Internet. */
   readonly onArrival?: (arrival: Arrival) => void;
+  /** Called for every recipient that Exchange Online judged, refused ones too. */
+  readonly onAttribution?: (attribution: Attribution) => void;
 }
 
 export type Arrival =
@@ -208,6 +210,7 @@ async function openServers(
         address: LAB_ADDRESSES.exchangeServer,
         port: internet.port,
         onMessage: (message) => options.onArrival?.({ kind: 'tenant', message }),
+        onAttribution: (attribution) => options.onAttribution?.(attribution),
         tls: { ...identities.exchangeServer, ca: [publicCa.rootPem] },
         route: async (tenant, { sender, recipients, delivered }) => {
           // What came in as the tenant's own is on-premises mail to it.

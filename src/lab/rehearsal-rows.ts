@@ -1,0 +1,125 @@
+// The rows of a rehearsal: how a message left, what the other side saw of it, and whether that is as the policy wants it.
+import type { Policy, Treatment } from '../policy/schema.ts';
+import type { RehearsalMessage } from './rehearsal-messages.ts';
+import type { Observed } from './rehearsal-watch.ts';
+import type { Arrival } from './world.ts';
+
+export interface RehearsalRow {
+  readonly message: string;
+  readonly from: string;
+  readonly to: string;
+  /** Of the gateway: code and text. */
+  readonly answer: string;
+  readonly rule: string;
+  /** Protection, leg and certificate; `not sent`. */
+  readonly left: string;
+  readonly seen: string;
+  /** What the sender reads in the NDR, where there is one. */
+  readonly told?: string;
+  /** What is wrong; empty: nothing. */
+  readonly problems: readonly string[];
+  /** What is worth knowing and no fault. */
+  readonly notes: readonly string[];
+}
+
+export function rowFor(policy: Policy, mail: RehearsalMessage, observed: Observed): RehearsalRow {
+  const { answer, rules, arrival } = observed;
+  const isOther = mail.rule !== undefined && rules.length > 0 && !rules.includes(mail.rule);
+  return {
+    message: mail.title,
+    from: mail.from,
+    to: mail.to,
+    answer: answer ? `${answer.code} ${answer.text}` : 'none',
+    rule: rules.join(', ') || '-',
+    left: arrival ? leftAs(observed, arrival) : 'not sent',
+    seen: seenBy(observed, mail),
+    ...(observed.told === undefined ? {} : { told: observed.told }),
+    problems: problemsOf(policy, mail, observed),
+    notes: isOther ? [`an earlier rule took it: ${rules.join(', ')}`] : [],
+  };
+}
+
+function leftAs({ outcomes, leg }: Observed, arrival: Arrival): string {
+  const [shown] = arrival.message.tls?.presentedNames ?? [];
+  const certificate = shown === undefined ? 'no certificate' : `certificate ${shown}`;
+  const isSigned = outcomes.includes('signed') && !protectionOf(arrival).startsWith('signed');
+  return `${isSigned ? 'signed, ' : ''}${protectionOf(arrival)}; ${leg ?? 'unknown'} leg, ${certificate}`;
+}
+
+function seenBy({ arrival, refusal, told, isDirect, answer }: Observed, mail: RehearsalMessage): string {
+  if (isDirect) return 'left for the Internet, past the gateway';
+  if (refusal) return `Exchange Online refused it: ${refusal.reply}`;
+  if (told !== undefined) return 'the sender gets an NDR';
+  if (arrival?.kind === 'tenant') {
+    const { direction, tenant, isInternal } = arrival.message;
+    return `Exchange Online: ${direction} ${tenant === 'contoso' ? 'own tenant' : tenant}, ${isInternal ? 'INTERNAL' : 'external'}`;
+  }
+  if (arrival)
+    return `MX of ${mail.to.slice(mail.to.lastIndexOf('@') + 1)}: ${arrival.message.tls?.protocol ?? 'in clear'}`;
+  return answer && answer.code >= 400 ? 'nothing' : 'NOTHING ARRIVED';
+}
+
+const PROTECTED: readonly (readonly [RegExp, string])[] = [
+  [
+    /^content-type:\s*application\/(x-)?pkcs7-mime[^]*?smime-type="?(auth-?)?enveloped-data/im,
+    'encrypted (S/MIME)',
+  ],
+  [/^content-type:\s*multipart\/encrypted/im, 'encrypted (OpenPGP)'],
+  [/^content-type:\s*application\/(x-)?pkcs7-mime/im, 'signed (S/MIME)'],
+  [/^content-type:\s*multipart\/signed[^]*?pgp-signature/im, 'signed (OpenPGP)'],
+  [/^content-type:\s*multipart\/signed/im, 'signed (S/MIME)'],
+];
+
+/** By the label of what arrived, whatever the gateway says that it did. */
+function protectionOf(arrival: Arrival): string {
+  const bytes = arrival.kind === 'tenant' ? arrival.message.received : arrival.message.bytes;
+  const header = bytes.toString('latin1').split('\r\n\r\n', 1)[0] ?? '';
+  const [field = ''] = /^content-type:.*(\r\n[ \t].*)*/im.exec(header) ?? [];
+  return PROTECTED.find(([pattern]) => pattern.test(field))?.[1] ?? 'clear';
+}
+
+function problemsOf(policy: Policy, mail: RehearsalMessage, observed: Observed): readonly string[] {
+  const { answer, rules, arrival, refusal, isDirect } = observed;
+  if (mail.by === 'hostile tenant')
+    return !answer || answer.code < 500 || arrival ? ['a stranger’s mail was taken for the tenant’s'] : [];
+  const problems: string[] = [];
+  if (isDirect) problems.push('no rule of the tenant sends it to the gateway');
+  if (answer && answer.code >= 400 && rules.length === 0)
+    problems.push('refused before any rule: it is not proven to be the tenant’s');
+  if (refusal) problems.push('Exchange Online refused it');
+  else if (answer?.code === 250 && !arrival) problems.push('accepted, and never arrived');
+  if (arrival) problems.push(...problemsOfArrival(policy, mail, observed, arrival));
+  return problems;
+}
+
+function problemsOfArrival(
+  policy: Policy,
+  mail: RehearsalMessage,
+  { rules, leg }: Observed,
+  arrival: Arrival,
+): readonly string[] {
+  const problems: string[] = [];
+  const isUsers = mail.by === 'tenant' && mail.template !== 'ndr' && mail.template !== 'oof';
+  const isExempt = (treatment: Treatment) =>
+    treatment.kind === 'protect' && treatment.isCalendarExempt && mail.template === 'calendar';
+  const mustEncrypt = rules
+    .map((name) => treatmentOf(policy, name))
+    .some(
+      (treatment) =>
+        treatment?.kind === 'protect' && treatment.encrypt === 'required' && !isExempt(treatment),
+    );
+  if (isUsers && mustEncrypt && !protectionOf(arrival).startsWith('encrypted'))
+    problems.push('left unprotected, though its rule requires encryption');
+  const names = arrival.message.tls?.presentedNames ?? [];
+  if (leg === 'internet' && names.length > 0) problems.push('the Internet leg showed a certificate');
+  if (arrival.kind === 'tenant' && arrival.message.direction !== 'incoming')
+    problems.push('Exchange Online took it for mail of the sender’s tenant');
+  if (arrival.kind === 'tenant' && arrival.message.isInternal && mail.by === 'Internet')
+    problems.push('Exchange Online shows it as internal');
+  return problems;
+}
+
+function treatmentOf({ outbound }: Policy, name: string): Treatment | undefined {
+  if (name === 'otherwise') return outbound.otherwise;
+  return outbound.rules.find((rule) => rule.name === name)?.treatment;
+}
