@@ -33,6 +33,8 @@ export interface TransportSettings {
   isGatewayDomain(domain: string): boolean;
   /** Told of mail that reached a mailbox. */
   delivered(message: TenantMessage): void;
+  /** Told of mail that left for the Internet directly. */
+  left(message: TenantMessage): void;
 }
 
 /** One copy of a message, for recipients that go the same way. */
@@ -163,7 +165,10 @@ class QueuedCopy implements TransportCopy {
     if (this.way === 'mailbox') {
       record.delivered.push(message);
       settings.delivered(message);
-    } else record.directInternet.push(message);
+    } else {
+      record.directInternet.push(message);
+      settings.left(message);
+    }
     for (const wake of record.waiters) wake();
   }
 

@@ -22,6 +22,8 @@ export interface OwnTenant {
   readonly certificateNames: NonEmpty<string>;
   /** What its routing rule sets; default: a random one. */
   readonly secret?: string;
+  /** Loop-back: what its rules take for mail that has been at the gateway. */
+  readonly doneTokens?: { readonly inbound: string; readonly outbound: string };
 }
 
 export const HOSTED: readonly HostedTenantName[] = ['contoso', 'fabrikam'];
@@ -138,7 +140,7 @@ function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string, o
     efSkipLastIp: true,
   };
   const certificateDomain: AcceptedDomain[] =
-    setup === 'on-premises' ? [{ name: certificateName, type: 'authoritative' }] : [];
+    setup === 'on-premises' && !own ? [{ name: certificateName, type: 'authoritative' }] : [];
   return {
     ...base,
     acceptedDomains: [
@@ -148,7 +150,7 @@ function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string, o
     connectors: [setup === 'partner' ? inline : loopBack],
     rejectDirectSend: true,
     outboundConnectors: [outboundConnector(setup)],
-    rules: [routingRule(setup, secret)],
+    rules: routingRules(setup, secret, own?.doneTokens),
   };
 }
 
@@ -163,24 +165,45 @@ function outboundConnector(setup: ConnectorSetup): OutboundConnector {
 }
 
 /**
- * Inline: no FromScope, so that forwarded mail comes to the gateway too. Loop-back: what an own user sends, but for
- * out-of-office replies.
+ * Inline: no FromScope, so that forwarded mail comes to the gateway too. Loop-back: mail from outside on its way in, and what
+ * an own user sends out, but for out-of-office replies; what has been at the gateway is known by a token.
  */
-function routingRule(setup: ConnectorSetup, secret: string): TransportRule {
+function routingRules(
+  setup: ConnectorSetup,
+  secret: string,
+  tokens: OwnTenant['doneTokens'],
+): readonly TransportRule[] {
   const common = {
-    sentToScope: 'not-in-organization',
     setHeader: { name: 'X-Postern-Tenant-Auth', value: secret },
     routeMessageOutboundConnector: outboundConnector(setup).name,
     ruleErrorAction: 'defer',
   } as const;
-  if (setup === 'partner') return { name: 'Postern route', ...common };
-  return {
-    name: 'Postern 200 outbound',
-    ...common,
-    fromScope: 'in-organization',
-    exceptIfMessageTypeMatches: ['oof'],
-    stopRuleProcessing: true,
-  };
+  if (setup === 'partner') return [{ name: 'Postern route', ...common, sentToScope: 'not-in-organization' }];
+  return [
+    {
+      name: 'Postern 100 inbound',
+      ...common,
+      ...exceptDone(tokens?.inbound),
+      fromScope: 'not-in-organization',
+      sentToScope: 'in-organization',
+      stopRuleProcessing: true,
+    },
+    {
+      name: 'Postern 200 outbound',
+      ...common,
+      ...exceptDone(tokens?.outbound),
+      fromScope: 'in-organization',
+      sentToScope: 'not-in-organization',
+      exceptIfMessageTypeMatches: ['oof'],
+      stopRuleProcessing: true,
+    },
+    { name: 'Postern 900 clean', sentToScope: 'not-in-organization', removeHeader: 'X-Postern-Done' },
+  ];
+}
+
+function exceptDone(token: string | undefined): Pick<TransportRule, 'exceptIfHeaderMatches'> {
+  if (token === undefined) return {};
+  return { exceptIfHeaderMatches: { header: 'X-Postern-Done', pattern: new RegExp(token) } };
 }
 
 /** Sends everything to a gateway that is not its own, on purpose. */

@@ -9,7 +9,7 @@ import { parseDocument } from 'yaml';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import { readKeyFile } from '../keys/key-files.ts';
 import { readPolicy } from '../pipeline/policy-set.ts';
-import { readTenantSecrets } from '../pipeline/tenant-secrets.ts';
+import { readDoneTokens, readTenantSecrets } from '../pipeline/tenant-secrets.ts';
 import { parsePolicy, policyVersion } from '../policy/parse.ts';
 import type { KeyEntry, Policy, Problem } from '../policy/schema.ts';
 import type { KeyFiles, PersonFiles } from './gateway-files.ts';
@@ -49,7 +49,10 @@ export async function readOwnPolicy(
     return { problems };
   const { secrets } = await readTenantSecrets(policy.tenant.proof.secrets, folder);
   const certificateNames = await namesIn(resolve(folder, policy.tenant.leg.certificate));
-  const own = ownTenant(policy, certificateNames, secrets[0]?.reveal().toString('latin1'));
+  const own = {
+    ...ownTenant(policy, certificateNames, secrets[0]?.reveal().toString('latin1')),
+    ...(await doneTokensOf(policy, folder)),
+  };
   const warnings = 'loaded' in result ? result.loaded.warnings : [];
   const notes = notesOn(policy, unread, certificateNames);
   const standIns = unread.own;
@@ -131,6 +134,13 @@ function notesOn(
   ];
 }
 
+async function doneTokensOf({ tenant }: Policy, folder: string): Promise<Pick<OwnTenant, 'doneTokens'>> {
+  const { tokens } = tenant.loopBack ? await readDoneTokens(tenant.loopBack, folder) : {};
+  if (!tokens) return {};
+  const textOf = (token: typeof tokens.inbound) => token.reveal().toString('latin1');
+  return { doneTokens: { inbound: textOf(tokens.inbound), outbound: textOf(tokens.outbound) } };
+}
+
 /** Where the lab is, for the copy. */
 export interface LabPlaces {
   readonly port: number;
@@ -157,6 +167,11 @@ export function copyPolicy({ file, policy, own, text }: OwnPolicy, places: LabPl
   });
   for (const [index, { path }] of policy.tenant.proof.secrets.entries())
     set(['tenant', 'proof', 'secrets', index], byReference(path));
+  const { loopBack } = policy.tenant;
+  if (loopBack) {
+    set(['tenant', 'loop_back', 'inbound_token'], byReference(loopBack.inboundToken.path));
+    set(['tenant', 'loop_back', 'outbound_token'], byReference(loopBack.outboundToken.path));
+  }
   for (const [index, { path }] of policy.trust.anchors.entries()) set(['trust', 'anchors', index], at(path));
   for (const role of ['own', 'partners'] as const) {
     for (const [index, entry] of policy.keys[role].entries()) {

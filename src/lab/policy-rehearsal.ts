@@ -3,7 +3,9 @@
 // folder.
 import { join } from 'node:path';
 import { openLog } from '../core/log.ts';
+import type { DkimKey } from './dkim-signer.ts';
 import type { DnsZones } from './dns.ts';
+import type { LabTenant } from './exchange-tenant.ts';
 import { writePersonFiles } from './gateway-files.ts';
 import { openLabGateway } from './lab-gateway.ts';
 import { internetMx, type OwnTenant } from './lab-tenants.ts';
@@ -29,6 +31,7 @@ export async function openPolicyRehearsal(policy: OwnPolicy): Promise<PolicyRehe
   const lab = stack.use(
     await openLab({
       own: policy.own,
+      connectors: policy.policy.tenant.loopBack ? 'on-premises' : 'partner',
       zones: zonesFor(plan, policy.own),
       onArrival: watch.arrived,
       onAttribution: watch.attributed,
@@ -38,7 +41,7 @@ export async function openPolicyRehearsal(policy: OwnPolicy): Promise<PolicyRehe
   const open = stack.move();
   return {
     plan,
-    run: async (message) => rowFor(policy.policy, message, await observe(lab, watch, message)),
+    run: async (message) => rowFor(policy.policy, message, await observe(policy, lab, watch, message)),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -88,21 +91,41 @@ async function openGatewayWith(
   );
 }
 
-async function observe(lab: Lab, watch: Watch, mail: RehearsalMessage): Promise<Observed> {
+async function observe(
+  { policy }: OwnPolicy,
+  lab: Lab,
+  watch: Watch,
+  mail: RehearsalMessage,
+): Promise<Observed> {
   watch.expect(mail.messageId, mail.to);
   const { from, to, message, template } = mail;
-  if (mail.by === 'Internet') {
+  const isLoopBack = policy.tenant.loopBack !== undefined;
+  if (mail.by === 'Internet' && !isLoopBack) {
     const { recipients } = await lab.sendFromInternet({ sender: from, recipients: [to], message });
     return watch.settled(recipients[0]);
   }
   const { contoso, evil } = lab.tenants;
   const tenant = mail.by === 'hostile tenant' ? evil : contoso;
-  const dkim = lab.dkimKey(template === 'ndr' ? tenant.initialDomain : tenant.acceptedDomains[0].name);
-  const [copy] = await lab.transport.send(tenant, { from, to: [to], message, template, dkim });
+  // In loop-back, Internet mail comes to Exchange Online first, and its rule sends it here.
+  const [copy] =
+    mail.by === 'Internet'
+      ? await lab.transport.send(tenant, { from, to: [to], message, template: 'forwarded' })
+      : await lab.transport.send(tenant, {
+          from,
+          to: [to],
+          message,
+          template,
+          dkim: keyFor(lab, mail, tenant),
+        });
   const [result] = copy?.results ?? [];
   const observed = await watch.settled(result);
   const isTold = result && result.code >= 500 && tenant === contoso;
   const ndr = isTold ? lab.exchange.mailboxOf(from).at(-1)?.delivered.toString() : undefined;
   const [, told] = /^Remote server returned '(.*)'\r$/m.exec(ndr ?? '') ?? [];
   return { ...observed, isDirect: copy?.way === 'direct', ...(told === undefined ? {} : { told }) };
+}
+
+/** Exchange signs its reports with the initial domain. */
+function keyFor(lab: Lab, { template }: RehearsalMessage, tenant: LabTenant): DkimKey {
+  return lab.dkimKey(template === 'ndr' ? tenant.initialDomain : tenant.acceptedDomains[0].name);
 }

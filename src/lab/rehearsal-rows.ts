@@ -1,7 +1,7 @@
 // The rows of a rehearsal: how a message left, what the other side saw of it, and whether that is as the policy wants it.
 import type { Policy, Treatment } from '../policy/schema.ts';
 import type { RehearsalMessage } from './rehearsal-messages.ts';
-import type { Observed } from './rehearsal-watch.ts';
+import { isRefusal, type Observed } from './rehearsal-watch.ts';
 import type { Arrival } from './world.ts';
 
 export interface RehearsalRow {
@@ -32,24 +32,35 @@ export function rowFor(policy: Policy, mail: RehearsalMessage, observed: Observe
     answer: answer ? `${answer.code} ${answer.text}` : 'none',
     rule: rules.join(', ') || '-',
     left: arrival ? leftAs(observed, arrival) : 'not sent',
-    seen: seenBy(observed, mail),
+    seen: seenBy(policy, observed, mail),
     ...(observed.told === undefined ? {} : { told: observed.told }),
     problems: problemsOf(policy, mail, observed),
     notes: isOther ? [`an earlier rule took it: ${rules.join(', ')}`] : [],
   };
 }
 
-function leftAs({ outcomes, leg }: Observed, arrival: Arrival): string {
-  const [shown] = arrival.message.tls?.presentedNames ?? [];
+function leftAs({ outcomes, leg, attribution, isDirect }: Observed, arrival: Arrival): string {
+  if (isDirect) return `${protectionOf(arrival)}; past the gateway`;
+  const tls = arrival.kind === 'direct' ? attribution?.tls : arrival.message.tls;
+  const [shown] = tls?.presentedNames ?? [];
   const certificate = shown === undefined ? 'no certificate' : `certificate ${shown}`;
   const isSigned = outcomes.includes('signed') && !protectionOf(arrival).startsWith('signed');
   return `${isSigned ? 'signed, ' : ''}${protectionOf(arrival)}; ${leg ?? 'unknown'} leg, ${certificate}`;
 }
 
-function seenBy({ arrival, refusal, told, isDirect, answer }: Observed, mail: RehearsalMessage): string {
-  if (isDirect) return 'left for the Internet, past the gateway';
-  if (refusal) return `Exchange Online refused it: ${refusal.reply}`;
+function seenBy(
+  policy: Policy,
+  { arrival, attribution, told, isDirect, answer }: Observed,
+  mail: RehearsalMessage,
+): string {
+  if (isDirect)
+    return isExcepted(policy, mail)
+      ? 'the rules except it'
+      : 'Exchange Online sent it to the Internet by itself';
+  if (isRefusal(attribution)) return `Exchange Online refused it: ${attribution?.reply}`;
   if (told !== undefined) return 'the sender gets an NDR';
+  if (arrival?.kind === 'direct')
+    return `Exchange Online: ${attribution?.direction ?? 'unknown'} own tenant, sent on to the Internet`;
   if (arrival?.kind === 'tenant') {
     const { direction, tenant, isInternal } = arrival.message;
     return `Exchange Online: ${direction} ${tenant === 'contoso' ? 'own tenant' : tenant}, ${isInternal ? 'INTERNAL' : 'external'}`;
@@ -57,6 +68,11 @@ function seenBy({ arrival, refusal, told, isDirect, answer }: Observed, mail: Re
   if (arrival)
     return `MX of ${mail.to.slice(mail.to.lastIndexOf('@') + 1)}: ${arrival.message.tls?.protocol ?? 'in clear'}`;
   return answer && answer.code >= 400 ? 'nothing' : 'NOTHING ARRIVED';
+}
+
+/** The rule of loop-back leaves out-of-office replies alone. */
+function isExcepted({ tenant }: Policy, { template }: RehearsalMessage): boolean {
+  return tenant.loopBack !== undefined && template === 'oof';
 }
 
 const PROTECTED: readonly (readonly [RegExp, string])[] = [
@@ -72,21 +88,22 @@ const PROTECTED: readonly (readonly [RegExp, string])[] = [
 
 /** By the label of what arrived, whatever the gateway says that it did. */
 function protectionOf(arrival: Arrival): string {
-  const bytes = arrival.kind === 'tenant' ? arrival.message.received : arrival.message.bytes;
+  const { message } = arrival;
+  const bytes = 'received' in message ? message.received : message.bytes;
   const header = bytes.toString('latin1').split('\r\n\r\n', 1)[0] ?? '';
   const [field = ''] = /^content-type:.*(\r\n[ \t].*)*/im.exec(header) ?? [];
   return PROTECTED.find(([pattern]) => pattern.test(field))?.[1] ?? 'clear';
 }
 
 function problemsOf(policy: Policy, mail: RehearsalMessage, observed: Observed): readonly string[] {
-  const { answer, rules, arrival, refusal, isDirect } = observed;
+  const { answer, rules, arrival, attribution, isDirect } = observed;
   if (mail.by === 'hostile tenant')
     return !answer || answer.code < 500 || arrival ? ['a stranger’s mail was taken for the tenant’s'] : [];
   const problems: string[] = [];
-  if (isDirect) problems.push('no rule of the tenant sends it to the gateway');
+  if (isDirect) return isExcepted(policy, mail) ? [] : ['no rule of the tenant sends it to the gateway'];
   if (answer && answer.code >= 400 && rules.length === 0)
     problems.push('refused before any rule: it is not proven to be the tenant’s');
-  if (refusal) problems.push('Exchange Online refused it');
+  if (isRefusal(attribution)) problems.push('Exchange Online refused it');
   else if (answer?.code === 250 && !arrival) problems.push('accepted, and never arrived');
   if (arrival) problems.push(...problemsOfArrival(policy, mail, observed, arrival));
   return problems;
@@ -111,8 +128,9 @@ function problemsOfArrival(
   if (isUsers && mustEncrypt && !protectionOf(arrival).startsWith('encrypted'))
     problems.push('left unprotected, though its rule requires encryption');
   const names = arrival.message.tls?.presentedNames ?? [];
+  const isLoopBack = policy.tenant.loopBack !== undefined;
   if (leg === 'internet' && names.length > 0) problems.push('the Internet leg showed a certificate');
-  if (arrival.kind === 'tenant' && arrival.message.direction !== 'incoming')
+  if (arrival.kind === 'tenant' && arrival.message.direction !== 'incoming' && !isLoopBack)
     problems.push('Exchange Online took it for mail of the sender’s tenant');
   if (arrival.kind === 'tenant' && arrival.message.isInternal && mail.by === 'Internet')
     problems.push('Exchange Online shows it as internal');

@@ -13,8 +13,8 @@ export interface Observed {
   readonly outcomes: readonly string[];
   readonly leg: string | undefined;
   readonly arrival: Arrival | undefined;
-  /** How Exchange Online refused it. */
-  readonly refusal: Attribution | undefined;
+  /** How Exchange Online judged it, if it came there. */
+  readonly attribution: Attribution | undefined;
   /** It never came to the gateway. */
   readonly isDirect?: boolean;
   /** What the sender reads in the NDR. */
@@ -43,7 +43,7 @@ const PATIENCE_MS = 15_000;
 export function openWatch(patienceMs = PATIENCE_MS): Watch {
   const waiters: Waiters = new Set();
   let wanted = { messageId: '', to: '' };
-  let seen: { arrival?: Arrival; refusal?: Attribution; decided?: LogRecord; finished?: LogRecord } = {};
+  let seen: { arrival?: Arrival; attribution?: Attribution; decided?: LogRecord; finished?: LogRecord } = {};
   const wake = (): void => {
     for (const waiter of waiters) waiter();
   };
@@ -57,8 +57,7 @@ export function openWatch(patienceMs = PATIENCE_MS): Watch {
       wake();
     },
     attributed: (attribution) => {
-      if (attribution.reply !== '250' && attribution.recipient.toLowerCase() === wanted.to)
-        seen.refusal = attribution;
+      if (attribution.recipient.toLowerCase() === wanted.to) seen.attribution = attribution;
       wake();
     },
     logged: (line) => {
@@ -67,20 +66,24 @@ export function openWatch(patienceMs = PATIENCE_MS): Watch {
       if (record.event === 'copy-finished') seen.finished = record;
     },
     settled: async (answer) => {
-      const isOver = (): boolean => seen.arrival !== undefined || seen.refusal !== undefined;
+      const isOver = (): boolean => seen.arrival !== undefined || isRefusal(seen.attribution);
       if (answer?.code === 250)
         await waitUntil(waiters, isOver, patienceMs, () => 'nothing arrived').catch(() => undefined);
-      const { arrival, refusal, decided, finished } = seen;
+      const { arrival, attribution, decided, finished } = seen;
       return {
         answer,
         rules: decided?.rules ?? [],
         outcomes: finished?.outcomes ?? [],
         leg: finished?.leg,
         arrival,
-        refusal,
+        attribution,
       };
     },
   };
+}
+
+export function isRefusal(attribution: Attribution | undefined): boolean {
+  return attribution !== undefined && attribution.reply !== '250';
 }
 
 /** The header section alone: a report holds the header of another message. */

@@ -22,7 +22,7 @@ export interface RehearsalOptions {
 
 /** A message that reached its end. */
 export interface Arrived {
-  /** `internet`, or the tenant's name. */
+  /** `internet`, `direct` where Exchange Online sent it there itself, or the tenant's name. */
   readonly at: string;
   readonly sender: string;
   readonly recipients: readonly string[];
@@ -130,5 +130,6 @@ function keep(arrival: Arrival, file: string): Arrived {
   }
   const { tenant, sender, recipients, received, direction, isInternal } = arrival.message;
   writeFileSync(file, received, { mode: 0o600 });
-  return { at: tenant, sender, recipients, ...tls, attribution: { direction, isInternal }, file };
+  const at = arrival.kind === 'direct' ? 'direct' : tenant;
+  return { at, sender, recipients, ...tls, attribution: { direction, isInternal }, file };
 }

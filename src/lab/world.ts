@@ -48,7 +48,7 @@ export interface LabOptions {
   /** False: bodies are hashed and thrown away, for large runs. Default true. */
   readonly keepsBytes?: boolean;
   readonly maxHops?: number;
-  /** Called for every message that reached a mailbox of a tenant, or an MX of the Internet. */
+  /** Called for every message that reached a mailbox of a tenant, or the Internet. */
   readonly onArrival?: (arrival: Arrival) => void;
   /** Called for every recipient that Exchange Online judged, refused ones too. */
   readonly onAttribution?: (attribution: Attribution) => void;
@@ -56,6 +56,8 @@ export interface LabOptions {
 
 export type Arrival =
   | { readonly kind: 'tenant'; readonly message: TenantMessage }
+  /** To the Internet, straight from Exchange Online. */
+  | { readonly kind: 'direct'; readonly message: TenantMessage }
   | { readonly kind: 'internet'; readonly message: ReceivedMessage };
 
 export interface Lab extends AsyncDisposable {
@@ -181,6 +183,7 @@ function openLabTransport(
       return typeof zone === 'object' && zone.MX?.some(([, host]) => host === GATEWAY_NAME) === true;
     },
     delivered: (message) => options.onArrival?.({ kind: 'tenant', message }),
+    left: (message) => options.onArrival?.({ kind: 'direct', message }),
   });
 }
 

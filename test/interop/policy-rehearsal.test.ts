@@ -241,6 +241,42 @@ test('a policy that delivers to a smart host: mail leaves over that leg', async 
   assert.deepEqual([row.left, row.problems], ['encrypted (S/MIME); smarthost leg, no certificate', []]);
 });
 
+const TOKENS = `loop_back: { inbound_token: 'file:in.token', outbound_token: 'file:out.token' }`;
+const BACK = 'Exchange Online: originating own tenant, sent on to the Internet';
+
+test('loop-back: mail goes back to the tenant and on; a certificate name that is not accepted there stops reports', async () => {
+  writeFileSync(join(site, 'in.token'), 'inbound-token-of-woodgrove', { mode: 0o600 });
+  writeFileSync(join(site, 'out.token'), 'outbound-token-of-woodgrove', { mode: 0o600 });
+  const loopBack = POLICY.replace('  leg:', `  ${TOKENS}\n  leg:`);
+  const rowsWith = async (text: string) => {
+    const file = join(site, 'loop.yaml');
+    writeFileSync(file, text);
+    const read = await readOwnPolicy(file, new Date());
+    rmSync(file);
+    assert.ok('own' in read, JSON.stringify(read));
+    await using rehearsal = await openPolicyRehearsal(read.own);
+    const rows: RehearsalRow[] = [];
+    for (const mail of rehearsal.plan.messages) rows.push(await rehearsal.run(mail));
+    return (title: string): RehearsalRow =>
+      rows.find(({ message }) => message.includes(title)) ?? assert.fail(title);
+  };
+  const rowOf = await rowsWith(loopBack);
+  const encrypted = 'encrypted (S/MIME); tenant leg, certificate woodgrove.gw.test';
+  assert.deepEqual([rowOf('bob').left, rowOf('bob').seen, rowOf('bob').problems], [encrypted, BACK, []]);
+  const fromOutside = rowOf('from the Internet');
+  assert.deepEqual(
+    [fromOutside.seen, fromOutside.problems],
+    ['Exchange Online: originating own tenant, external', []],
+  );
+  const reply = rowOf('out-of-office');
+  assert.deepEqual([reply.seen, reply.problems], ['the rules except it', []]);
+  const report = rowOf('NDR');
+  assert.match(report.seen, /^Exchange Online refused it: 550 5\.7\.64 /);
+  assert.deepEqual(report.problems, ['Exchange Online refused it']);
+  const accepted = await rowsWith(loopBack.replace('domains: [', 'domains: [woodgrove.gw.test, '));
+  assert.deepEqual([accepted('NDR').seen, accepted('NDR').problems], [BACK, []]);
+});
+
 test('--policy goes alone', async () => {
   const { code, stderr } = await lab('--policy', join(site, 'policy.yaml'), '--no-gateway');
   assert.equal(code, 2);

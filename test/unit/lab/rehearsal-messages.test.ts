@@ -91,7 +91,7 @@ const mailFor = (title: string): RehearsalMessage =>
   messages.find((mail) => mail.title.includes(title)) ?? assert.fail(title);
 const answer = (code: number, text: string) =>
   ({ recipient: 'x', stage: 'data', code, text, transaction: 1 }) as const;
-const nothing = { rules: [], outcomes: [], leg: undefined, arrival: undefined, refusal: undefined };
+const nothing = { rules: [], outcomes: [], leg: undefined, arrival: undefined, attribution: undefined };
 
 function arrivedAs(type: string, more: Partial<TenantMessage> = {}): Observed['arrival'] {
   const received = Buffer.from(`Content-Type: ${type}\r\n\r\ntext`);
@@ -134,7 +134,7 @@ const JUDGED: readonly (readonly [mail: string, Observed, problem: RegExp | unde
   ],
   [
     'from the Internet',
-    { ...taken, refusal: { reply: '550 5.7.51 No' } as never },
+    { ...taken, attribution: { reply: '550 5.7.51 No' } as never },
     /Exchange Online refused it/,
   ],
   ['from the Internet', { ...taken, arrival: arrivedAs('text/plain', { isInternal: true }) }, /as internal/],
