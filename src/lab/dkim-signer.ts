@@ -24,12 +24,23 @@ const SIGNED_FIELDS = [
 ];
 
 /** The DKIM-Signature field for the message. */
-export async function signDkim(message: ByteSource, signer: DkimKey, at: Date): Promise<RawField> {
+export function signDkim(message: ByteSource, signer: DkimKey, at: Date): Promise<RawField> {
+  return signMessage('DKIM-Signature', ['v=1'], message, signer, at);
+}
+
+/** A signature over header and body, in the field and with the first tags of DKIM or of ARC. */
+export async function signMessage(
+  field: string,
+  first: readonly string[],
+  message: ByteSource,
+  signer: DkimKey,
+  at: Date,
+): Promise<RawField> {
   const { fields, rest } = await readRawMessage(message);
   const bodyHash = await hashRelaxedBody(rest.open({ start: Math.min(2, rest.size) }));
-  const present = SIGNED_FIELDS.filter((name) => fields.some((field) => hasName(field, name)));
-  const parameters = [
-    'v=1',
+  const present = SIGNED_FIELDS.filter((name) => fields.some((candidate) => hasName(candidate, name)));
+  const tags = [
+    ...first,
     'a=rsa-sha256',
     'c=relaxed/relaxed',
     `d=${signer.domain}`,
@@ -38,18 +49,25 @@ export async function signDkim(message: ByteSource, signer: DkimKey, at: Date): 
     `h=${present.join(':')}`,
     `bh=${bodyHash}`,
     ...(signer.tags ?? []),
-    'b=',
   ];
-  const own = rawField('DKIM-Signature', parameters.join(';\r\n '));
-  const sign = createSign('RSA-SHA256');
   // Of a repeated field the last one is signed (RFC 6376 §5.4.2).
-  for (const name of present) {
-    const field = fields.findLast((candidate) => hasName(candidate, name));
-    if (field) sign.update(relaxedField(field));
-  }
-  sign.update(relaxedField(own).replace(/\r\n$/, ''));
+  const signed = present.flatMap((name) => fields.findLast((candidate) => hasName(candidate, name)) ?? []);
+  return signFields(field, tags, signed, signer);
+}
+
+/** Signs these fields and, last, the new one without its `b=`. */
+export function signFields(
+  name: string,
+  tags: readonly string[],
+  signed: readonly RawField[],
+  signer: DkimKey,
+): RawField {
+  const unsigned = [...tags, 'b='].join(';\r\n ');
+  const sign = createSign('RSA-SHA256');
+  for (const field of signed) sign.update(relaxedField(field));
+  sign.update(relaxedField(rawField(name, unsigned)).replace(/\r\n$/, ''));
   const signature = sign.sign(signer.key, 'base64').replace(/.{70}(?=.)/g, '$&\r\n ');
-  return rawField('DKIM-Signature', `${parameters.join(';\r\n ')}${signature}`);
+  return rawField(name, `${unsigned}${signature}`);
 }
 
 /** The message with its DKIM-Signature in front. */

@@ -1,6 +1,7 @@
 // Exchange Online as the client that brings a tenant's mail to the gateway: what it makes of a message before it goes out.
 // The certificate is the same for all tenants, hostile ones included: it proves Exchange Online and never the tenant.
 import type { ByteSource } from '../core/bytes.ts';
+import { withArc } from './arc-signer.ts';
 import { type DkimKey, withDkim } from './dkim-signer.ts';
 import { type OutboundConnector, type RuleOutcome, runRules } from './exchange-rules.ts';
 import { type Stamped, type StampKnobs, stampFor, type TemplateName } from './exchange-templates.ts';
@@ -39,6 +40,8 @@ export interface TenantMail {
   readonly existing?: 'replace' | 'keep';
   /** Signs with this key, as Exchange does before the outbound connector. */
   readonly dkim?: DkimKey;
+  /** Seals with this key of Microsoft's own domain, after that. */
+  readonly arc?: DkimKey;
   readonly sendsBareLineFeeds?: boolean;
 }
 
@@ -101,13 +104,18 @@ export async function prepareMail(tenant: LabTenant, mail: TenantMail, at: Date)
   const submission: Submission = {
     sender: mail.mailFrom ?? stamped.sender,
     recipients: mail.to,
-    message: mail.dkim ? await withDkim(message, mail.dkim, at) : message,
+    message: await signed(message, mail, at),
     originatingDomain: stamped.organization,
     ...(mail.mailParameters === undefined ? {} : { mailParameters: mail.mailParameters }),
     ...(mail.sendsBareLineFeeds === undefined ? {} : { sendsBareLineFeeds: mail.sendsBareLineFeeds }),
   };
   const { connector, applied, deferred } = outcome;
   return { submission, connector, rules: applied, deferred };
+}
+
+async function signed(message: ByteSource, { dkim, arc, from }: TenantMail, at: Date): Promise<ByteSource> {
+  const inner = dkim ? await withDkim(message, dkim, at) : message;
+  return arc ? withArc(inner, arc, domainOf(from), at) : inner;
 }
 
 /** The rules see what makes the class of the message, which is written only afterwards. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, createVerify, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
+import { authenticate } from 'mailauth';
 import DKIM from 'nodemailer/lib/dkim';
 import { bytesSource, collect } from '../../../src/core/bytes.ts';
 import { dkimRecord, signDkim } from '../../../src/lab/dkim-signer.ts';
@@ -145,4 +146,25 @@ test('the body hash agrees with another implementation', async () => {
     assert.ok(bodyHash(ours), name);
     assert.equal(bodyHash(ours), bodyHash(theirs.toString('latin1')), name);
   }
+});
+
+test('the ARC set is a good one, and breaks with the body', async () => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const arc = { domain: 'microsoft.com', selector: 'arcselector10001', key: privateKey };
+  const { text } = await prepared({ arc, dkim: { ...arc, domain: 'contoso.example' } });
+  assert.match(text, /^ARC-Seal: i=1;\r\n a=rsa-sha256;/);
+  const statusOf = async (message: string) => {
+    const { arc: found } = await authenticate(Buffer.from(message, 'latin1'), {
+      ip: '127.0.0.40',
+      helo: 'x',
+      sender: USER,
+      disableDmarc: true,
+      disableBimi: true,
+      trustReceived: false,
+      resolver: async () => [[dkimRecord(arc)]],
+    });
+    return found === false ? 'none' : found.status.result;
+  };
+  assert.equal(await statusOf(text), 'pass');
+  assert.equal(await statusOf(text.replace('figures', 'Figures')), 'fail');
 });
