@@ -128,6 +128,8 @@ function notesOn(
     ...[...own.values()].map(
       ({ match }) => `the private key of ${match} cannot be read here: a lab key stands in for it`,
     ),
+    ...(tenant.recipients ? ['the recipients are not looked up: every address of the domains exists'] : []),
+    ...(tenant.onPremises ? ['there are no on-premises servers in the lab'] : []),
     ...(tenant.domains.some((domain) => /\.onmicrosoft\./.test(domain))
       ? []
       : ['tenant.domains names no initial domain (<tenant>.onmicrosoft.com): mail from there is not proven']),
@@ -149,6 +151,9 @@ export interface LabPlaces {
   readonly standIns: ReadonlyMap<number, PersonFiles>;
 }
 
+/** Sections about systems that the lab does not have. */
+const NOT_IN_LAB = ['recipients', 'on_premises'];
+
 /** The policy with a leg into the lab, and every file by its whole path. */
 export function copyPolicy({ file, policy, own, text }: OwnPolicy, places: LabPlaces): string {
   const folder = dirname(resolve(file));
@@ -167,6 +172,8 @@ export function copyPolicy({ file, policy, own, text }: OwnPolicy, places: LabPl
   });
   for (const [index, { path }] of policy.tenant.proof.secrets.entries())
     set(['tenant', 'proof', 'secrets', index], byReference(path));
+  // SECURITY: no directory of the operator is asked: nothing of a rehearsal leaves loopback (test: no-directory).
+  for (const name of NOT_IN_LAB) document.deleteIn(['tenant', name]);
   const { loopBack } = policy.tenant;
   if (loopBack) {
     set(['tenant', 'loop_back', 'inbound_token'], byReference(loopBack.inboundToken.path));

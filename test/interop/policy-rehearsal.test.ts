@@ -12,7 +12,7 @@ import { createTestCa } from '../../src/lab/ca.ts';
 import { openAuthority, serverAndClient } from '../../src/lab/certificates.ts';
 import { writeIdentity, writePersonFiles } from '../../src/lab/gateway-files.ts';
 import { makePerson } from '../../src/lab/people.ts';
-import { readOwnPolicy } from '../../src/lab/policy-copy.ts';
+import { copyPolicy, readOwnPolicy } from '../../src/lab/policy-copy.ts';
 import { openPolicyRehearsal } from '../../src/lab/policy-rehearsal.ts';
 import type { RehearsalRow } from '../../src/lab/rehearsal-rows.ts';
 import type { SetUpReport } from '../../src/lab/set-ups.ts';
@@ -239,6 +239,25 @@ test('a policy that delivers to a smart host: mail leaves over that leg', async 
   assert.ok(first);
   const row = await rehearsal.run(first);
   assert.deepEqual([row.left, row.problems], ['encrypted (S/MIME); smarthost leg, no certificate', []]);
+});
+
+test('no-directory: neither the operator’s directory nor on-premises servers are part of it', async () => {
+  const file = join(site, 'directory.yaml');
+  const sections = `  recipients: { microsoft_graph: { client_id: 00001111-aaaa-2222-bbbb-3333cccc4444, secret: 'file:tenant.secret' } }
+  on_premises: { networks: [192.0.2.0/24], certificates: [leg.crt] }
+  leg:`;
+  writeFileSync(file, POLICY.replace('  leg:', sections));
+  const read = await readOwnPolicy(file, new Date());
+  rmSync(file);
+  assert.ok('own' in read, JSON.stringify(read));
+  assert.match(read.own.notes.join('\n'), /recipients are not looked up[^]*no on-premises servers/);
+  const identity = { key: 'k', cert: 'c' };
+  const places = { port: 25, leg: identity, ca: 'ca', standIns: new Map() };
+  assert.doesNotMatch(copyPolicy(read.own, places), /microsoft_graph|on_premises|192\.0\.2/);
+  await using rehearsal = await openPolicyRehearsal(read.own);
+  const mail = rehearsal.plan.messages.find(({ by }) => by === 'Internet');
+  assert.ok(mail);
+  assert.deepEqual((await rehearsal.run(mail)).problems, []);
 });
 
 const TOKENS = `loop_back: { inbound_token: 'file:in.token', outbound_token: 'file:out.token' }`;
