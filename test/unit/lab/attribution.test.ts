@@ -152,6 +152,16 @@ const ROWS: readonly Row[] = [
     expect: '5.7.3',
   },
   {
+    say: 'on-premises connector by address, TLS required and missed',
+    tenants: [
+      tenant('contoso', [
+        { name: 'ip', type: 'on-premises', requireTls: true, senderIpAddresses: ['127.0.0.0/30'] },
+      ]),
+    ],
+    input: { sender: A, recipient: REMOTE, isTls: false, clientAddress: '127.0.0.1' },
+    expect: '5.7.3',
+  },
+  {
     say: 'Partner restriction to addresses',
     tenants: [
       tenant('contoso', [
