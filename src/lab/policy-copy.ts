@@ -59,6 +59,8 @@ export async function readOwnPolicy(
   return { own: { file, policy, version: policyVersion(text), own, warnings, standIns, notes, text } };
 }
 
+const MAX_NAMED = 5;
+
 interface Unreadable {
   readonly own: ReadonlyMap<number, KeyEntry>;
   readonly isLegKey: boolean;
@@ -121,10 +123,11 @@ function notesOn(
   { own, isLegKey }: Unreadable,
   certificateNames: NonEmpty<string>,
 ): readonly string[] {
-  const used = keys.own.length - own.size;
+  const used = keys.own.filter((_, index) => !own.has(index)).map(({ match }) => match);
+  const named = [...used.slice(0, MAX_NAMED), ...(used.length > MAX_NAMED ? ['...'] : [])].join(', ');
   return [
     `the tenant leg shows a lab certificate for ${certificateNames.join(', ')}: the lab does not trust the real one${isLegKey ? ', and its key cannot be read here' : ''}`,
-    ...(used > 0 ? [`private keys of ${used} own key entries are read and used, in the lab's folder`] : []),
+    ...(used.length > 0 ? [`private keys that are read and used, in the lab's folder: ${named}`] : []),
     ...[...own.values()].map(
       ({ match }) => `the private key of ${match} cannot be read here: a lab key stands in for it`,
     ),

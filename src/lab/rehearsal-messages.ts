@@ -47,7 +47,9 @@ const SENDER = 'user';
 export function planMessages(policy: Policy): RehearsalPlan {
   const user = userOf(policy);
   const { keys, outbound, tenant } = policy;
-  const partners = keys.partners.map(({ match }) => (match.includes('@') ? match : `${SENDER}@${match}`));
+  const partners = keys.partners
+    .map(({ match }) => (match.includes('@') ? match : `${SENDER}@${match}`))
+    .filter((address) => !isInside(tenant, domainOf(address)));
   const made = outbound.rules.map((rule) => ({
     rule,
     draft: draftFor(rule, policy, user, partners[0] ?? OUTSIDE),

@@ -147,7 +147,10 @@ test('an operator’s policy: what becomes of each message, and the set-ups with
     report.rulesWithoutMessage.map(({ rule }) => rule),
     ['inside'],
   );
-  assert.match(report.notes.join('\n'), /private keys of 1 own key entries are read and used/);
+  assert.match(
+    report.notes.join('\n'),
+    /private keys that are read and used, in the lab's folder: ann@woodgrove\.test$/m,
+  );
   const [right, ...wrong] = report.setUps;
   assert.deepEqual(
     right?.rows.map(({ certificate, attributed }) => [certificate, attributed]),

@@ -108,6 +108,45 @@ test('T39 the same connector and rules with the right identity: no loop', async 
   assert.deepEqual(await passesWith(undefined), [1, 1]);
 });
 
+test('while the gateway is away Exchange Online keeps the mail; it goes through once it is back', async () => {
+  await using lab = await openLab();
+  const message = sampleMessage('plain', { from: A, to: [REMOTE] });
+  const [copy] = await lab.transport.send(lab.tenants.contoso, { from: A, to: [REMOTE], message });
+  assert.deepEqual(copy?.pending, [REMOTE]);
+  await using stack = new AsyncDisposableStack();
+  stack.use(await openLabGateway(lab));
+  await lab.clock.advance(15 * 60_000);
+  assert.deepEqual(copy?.pending, []);
+  await lab.internet.waitForMessage(1);
+  await lab.clock.advance(48 * 3_600_000);
+  assert.equal(lab.internet.messages().length, 1);
+  assert.deepEqual(lab.exchange.mailboxOf(A), []);
+});
+
+test('what a rule refuses comes to the sender’s mailbox in the rule’s own words; the others get their copies', async () => {
+  await using lab = await openLab({ customise: (tenant) => ({ ...tenant, recipientLimit: 2 }) });
+  const outbound = `rules:
+  - { name: not there, when: { recipient: [isp.example] }, refuse: 'Use the portal instead.' }
+otherwise: { sign: none, encrypt: never }`;
+  await using stack = new AsyncDisposableStack();
+  stack.use(await openLabGateway(lab, { outbound }));
+  const to = ['x@isp.example', 'y@isp.example', 'a@remote.example', 'b@remote.example', 'c@remote.example'];
+  const message = sampleMessage('plain', { from: A, to, messageId: '<split@contoso.example>' });
+  await lab.transport.send(lab.tenants.contoso, { from: A, to, message });
+  const arrived = await lab.internet.waitForMessage(2);
+  assert.deepEqual(
+    arrived.flatMap(({ recipients }) => recipients.map(({ address }) => address)).toSorted(),
+    to.slice(2),
+  );
+  assert.ok(arrived.every(({ bytes }) => bytes.includes('Message-ID: <split@contoso.example>')));
+  const [ndr, ...more] = lab.exchange.mailboxOf(A).map(({ delivered }) => delivered.toString());
+  assert.equal(more.length, 0);
+  for (const recipient of to.slice(0, 2))
+    assert.ok(ndr?.includes(`Final-Recipient: rfc822;${recipient}\r\n`));
+  assert.match(ndr ?? '', /Remote server returned '550 5\.7\.1 Use the portal instead\./);
+  assert.deepEqual(lab.exchange.directInternet(), []);
+});
+
 test('one connection of Exchange Online carries mail of several tenants: each is judged by itself', async () => {
   await using lab = await openLab();
   await using stack = new AsyncDisposableStack();
