@@ -53,10 +53,10 @@ export function labTenants(
   own?: OwnTenant,
 ): Readonly<Record<TenantName, LabTenant>> {
   return {
-    contoso: hosted('contoso', setup, secrets.contoso, own),
-    fabrikam: hosted('fabrikam', setup, secrets.fabrikam),
-    evil: hostile('evil', 'evil.example'),
-    partner: stranger('partner', 'partner.example'),
+    contoso: hosted('contoso', own ? operators(own) : stranger('contoso'), setup, secrets.contoso, own),
+    fabrikam: hosted('fabrikam', stranger('fabrikam', own), setup, secrets.fabrikam),
+    evil: hostile(stranger('evil', own)),
+    partner: stranger('partner', own),
   };
 }
 
@@ -86,12 +86,10 @@ export function labZones(own?: OwnTenant): DnsZones {
   });
   return {
     [GATEWAY_NAME]: { A: ['127.0.0.1'] },
-    ...hostedMx('contoso.example'),
-    ...hostedMx('fabrikam.example'),
-    'partner.example': { MX: [[0, exchangeHost('partner.example')]] },
-    [exchangeHost('partner.example')]: { A: [LAB_ADDRESSES.exchangeServer] },
-    'evil.example': { MX: [[0, exchangeHost('evil.example')]] },
-    [exchangeHost('evil.example')]: { A: [LAB_ADDRESSES.exchangeServer] },
+    ...hostedMx(tenantDomain('contoso')),
+    ...hostedMx(tenantDomain('fabrikam', own)),
+    ...exchangeMx(tenantDomain('partner', own)),
+    ...exchangeMx(tenantDomain('evil', own)),
     ...internetMx('remote.example'),
     ...internetMx('isp.example'),
     'two-mx.example': {
@@ -119,9 +117,14 @@ export function internetMx(domain: string): DnsZones {
   };
 }
 
-function hosted(name: HostedTenantName, setup: ConnectorSetup, secret: string, own?: OwnTenant): LabTenant {
+function hosted(
+  name: HostedTenantName,
+  base: LabTenant,
+  setup: ConnectorSetup,
+  secret: string,
+  own?: OwnTenant,
+): LabTenant {
   const certificateName = clientCertificateName(name, setup, own);
-  const base = own ? operators(own) : stranger(name, `${name}.example`);
   const inline: InboundConnector = {
     name: 'Postern in',
     type: 'partner',
@@ -207,14 +210,14 @@ function exceptDone(token: string | undefined): Pick<TransportRule, 'exceptIfHea
 }
 
 /** Sends everything to a gateway that is not its own, on purpose. */
-function hostile(name: TenantName, domain: string): LabTenant {
+function hostile(tenant: LabTenant): LabTenant {
   const connector: OutboundConnector = {
     name: 'somebody’s gateway',
     type: 'partner',
     isTransportRuleScoped: false,
     recipientDomains: ['*'],
   };
-  return { ...stranger(name, domain), outboundConnectors: [connector] };
+  return { ...tenant, outboundConnectors: [connector] };
 }
 
 /** The initial domain of a real tenant is known by its form. */
@@ -225,16 +228,30 @@ function operators({ id, domains }: OwnTenant): LabTenant {
   return { name: 'contoso', id, acceptedDomains: [...acceptedDomains], initialDomain, connectors: [] };
 }
 
-function stranger(name: TenantName, domain: string): LabTenant {
-  const initialDomain = `${name}.onmicrosoft.example`;
+function stranger(name: TenantName, own?: OwnTenant): LabTenant {
+  const initial = `${name}.onmicrosoft.example`;
+  const initialDomain = own?.domains.includes(initial) ? `${name}-lab.onmicrosoft.example` : initial;
   return {
     name,
-    id: IDS[name],
+    id: own?.id === IDS[name] ? IDS.contoso : IDS[name],
     acceptedDomains: [
-      { name: domain, type: 'authoritative' },
+      { name: tenantDomain(name, own), type: 'authoritative' },
       { name: initialDomain, type: 'authoritative' },
     ],
     initialDomain,
     connectors: [],
+  };
+}
+
+/** A tenant of the lab gives way where an operator has its name. */
+function tenantDomain(name: TenantName, own?: OwnTenant): string {
+  return own?.domains.includes(`${name}.example`) ? `${name}-lab.example` : `${name}.example`;
+}
+
+/** A domain whose MX is Exchange Online. */
+function exchangeMx(domain: string): DnsZones {
+  return {
+    [domain]: { MX: [[0, exchangeHost(domain)]] },
+    [exchangeHost(domain)]: { A: [LAB_ADDRESSES.exchangeServer] },
   };
 }

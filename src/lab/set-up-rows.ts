@@ -62,16 +62,19 @@ export async function openSetUpLab(
         tenant,
       ) ?? tenant,
   });
-  const domain = lab.tenants.contoso.acceptedDomains[0].name;
   const people = {
-    own: `user@${domain}`,
-    hosted: 'user@fabrikam.example',
-    stranger: 'user@partner.example',
+    own: userOf(lab.tenants.contoso),
+    hosted: userOf(lab.tenants.fabrikam),
+    stranger: userOf(lab.tenants.partner),
     outside: 'bob@remote.example',
   };
   const stack = new AsyncDisposableStack();
   stack.use(lab);
   return { lab, people, stack, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+function userOf({ acceptedDomains }: LabTenant): string {
+  return `user@${acceptedDomains[0].name}`;
 }
 
 /** An inbound connector that gives rights, in place of those that are there. */

@@ -65,6 +65,27 @@ const NAMES: Readonly<Partial<Record<SetUpName, string>>> = {
 for (const name of setUpNames)
   test(NAMES[name] ?? `set-up ${name}`, async () => assert.deepEqual(await rowsOf(name), EXPECTED[name]));
 
+test('an operator’s tenant with the names and the id of one of the lab', async () => {
+  const host = 'fabrikam-example.mail.protection.outlook.com';
+  const own = {
+    id: 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb',
+    domains: ['fabrikam.example', 'fabrikam.onmicrosoft.example', 'partner.example'],
+    host,
+    serverName: host,
+    certificateNames: ['gw.fabrikam.example'],
+  } as const;
+  const { rows, isAsDescribed } = await runSetUp('right', own);
+  assert.ok(isAsDescribed, JSON.stringify(rows));
+  assert.deepEqual(
+    rows.map(({ certificate, attributed }) => [certificate, attributed]),
+    [
+      ['none', 'incoming partner'],
+      ['bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb.t.gw.example', 'incoming fabrikam'],
+      ['gw.fabrikam.example', 'incoming own tenant'],
+    ],
+  );
+});
+
 test('T39 the same connector and rules with the right identity: no loop', async () => {
   // The connector that makes the loop of wrong-1 is there, and nobody shows its certificate to the stranger.
   await using lab = await openLab({
