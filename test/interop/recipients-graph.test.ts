@@ -13,6 +13,7 @@ import {
   type GraphServerOptions,
   openGraphServer,
 } from '../../src/lab/graph-server.ts';
+import { LAB_ADDRESSES } from '../../src/lab/lab-tenants.ts';
 import { graphSource } from '../../src/tenant/recipients/graph.ts';
 import type { GraphOptions } from '../../src/tenant/recipients/graph-client.ts';
 import type { LoadedAddresses } from '../../src/tenant/recipients/source.ts';
@@ -275,9 +276,9 @@ test('what is no page is a failure, never an empty list', async () => {
 });
 
 test('a server that is gone, and one that never answers', async () => {
-  const bench = await openBench();
-  await bench[Symbol.asyncDispose]();
-  assert.equal(await failureOf(bench.load()), 'Microsoft Graph cannot be reached: ECONNREFUSED');
+  const nobody = `http://${LAB_ADDRESSES.nowhere}:8080`;
+  await using gone = await openBench({ endpoint: nobody, login: nobody });
+  assert.equal(await failureOf(gone.load()), 'Microsoft Graph cannot be reached: ECONNREFUSED');
 
   const silent = createServer(() => undefined).listen(0, '127.0.0.1');
   await once(silent, 'listening');

@@ -1,6 +1,7 @@
 // A real OpenLDAP server for tests: configuration, data and certificates in a folder of its own, on loopback ports, with
 // the mail attributes of Active Directory. Ended and removed with the object.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -8,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTestCa } from '../../src/lab/ca.ts';
-import { freePort } from './postfix.ts';
 
 export interface SlapdEntry {
   readonly name: string;
@@ -18,6 +18,8 @@ export interface SlapdEntry {
 }
 
 export interface SlapdOptions {
+  /** Address in its certificate. Default: its own. */
+  readonly certifiedAddress?: string;
   /** More lines of the configuration, of the database. */
   readonly settings?: string;
 }
@@ -25,7 +27,7 @@ export interface SlapdOptions {
 export interface Slapd extends AsyncDisposable {
   readonly ldapUrl: string;
   readonly ldapsUrl: string;
-  /** PEM of the CA that its certificate, for 127.0.0.1, leads to. */
+  /** PEM of the CA that its certificate leads to. */
   readonly ca: string;
   readonly base: string;
   readonly bindDn: string;
@@ -37,6 +39,8 @@ export interface Slapd extends AsyncDisposable {
   remove(name: string): void;
 }
 
+const PORT = 3890;
+const SECURE_PORT = 6360;
 const START_TIMEOUT_MS = 15_000;
 const BASE = 'dc=contoso,dc=example';
 const READER = `cn=reader,${BASE}`;
@@ -45,10 +49,11 @@ const ADMIN = ['-x', '-D', `cn=admin,${BASE}`, '-w', 'admin'];
 
 export async function openSlapd(entries: readonly SlapdEntry[], options: SlapdOptions = {}): Promise<Slapd> {
   const folder = mkdtempSync(join(tmpdir(), 'slapd-'));
-  const [port, securePort] = [await freePort(), await freePort()];
-  const ca = await writeFiles(folder, entries, options.settings ?? '');
-  const ldapUrl = `ldap://127.0.0.1:${port}`;
-  const ldapsUrl = `ldaps://127.0.0.1:${securePort}`;
+  // An address of its own: nobody takes its ports between a stop and a start.
+  const host = ['127', ...[0, 0, 0].map(() => String(randomInt(1, 255)))].join('.');
+  const ca = await writeFiles(folder, entries, { certifiedAddress: host, ...options });
+  const ldapUrl = `ldap://${host}:${PORT}`;
+  const ldapsUrl = `ldaps://${host}:${SECURE_PORT}`;
   const tool = (name: string, args: readonly string[], input: string): void => {
     execFileSync(name, [...ADMIN, '-H', ldapUrl, ...args], { input, stdio: ['pipe', 'ignore', 'pipe'] });
   };
@@ -61,7 +66,7 @@ export async function openSlapd(entries: readonly SlapdEntry[], options: SlapdOp
     bindDn: READER,
     password: PASSWORD,
     start: async () => {
-      child = await run(folder, [port, securePort], `${ldapUrl} ${ldapsUrl}`);
+      child = await run(folder, host, `${ldapUrl} ${ldapsUrl}`);
     },
     stop: async () => {
       if (!child || child.exitCode !== null) return;
@@ -81,14 +86,14 @@ export async function openSlapd(entries: readonly SlapdEntry[], options: SlapdOp
 }
 
 /** Resolves once slapd takes connections on both ports. */
-async function run(folder: string, ports: readonly number[], urls: string): Promise<ChildProcess> {
+async function run(folder: string, host: string, urls: string): Promise<ChildProcess> {
   const child = spawn('slapd', ['-d', '0', '-f', join(folder, 'slapd.conf'), '-h', urls], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   await once(child, 'spawn');
   const deadline = Date.now() + START_TIMEOUT_MS;
-  for (const port of ports)
-    while (!(await isOpen(port))) {
+  for (const port of [PORT, SECURE_PORT])
+    while (!(await isOpen(host, port))) {
       if (child.exitCode !== null) throw new Error(`slapd ended with ${child.exitCode}`);
       if (Date.now() > deadline) throw new Error(`slapd does not answer on port ${port}`);
       await sleep(20);
@@ -96,8 +101,8 @@ async function run(folder: string, ports: readonly number[], urls: string): Prom
   return child;
 }
 
-async function isOpen(port: number): Promise<boolean> {
-  const socket = connect({ port, host: '127.0.0.1' });
+async function isOpen(host: string, port: number): Promise<boolean> {
+  const socket = connect({ port, host });
   const result = await once(socket, 'connect').then(
     () => true,
     () => false,
@@ -106,11 +111,15 @@ async function isOpen(port: number): Promise<boolean> {
   return result;
 }
 
-async function writeFiles(folder: string, entries: readonly SlapdEntry[], settings: string): Promise<string> {
+async function writeFiles(
+  folder: string,
+  entries: readonly SlapdEntry[],
+  { settings = '', certifiedAddress = '' }: SlapdOptions,
+): Promise<string> {
   const ca = await createTestCa('slapd');
   const server = await ca.issue({
     commonName: 'slapd',
-    ipAddresses: ['127.0.0.1'],
+    ipAddresses: [certifiedAddress],
     extendedKeyUsage: ['serverAuth'],
     keyType: 'p256',
   });
