@@ -47,7 +47,7 @@ export const recipientsCheck: Command = {
     const text = {
       known: by === '' ? `accepted: ${found.tenant} has no recipients directory` : `known by ${by}`,
       unknown: `unknown to ${found.tenant}: 550 5.1.1`,
-      unavailable: `cannot be said while there is no recent copy of ${by}: 451 4.3.0`,
+      unavailable: `cannot be said while there is no recent listing of ${by}: 451 4.3.0`,
     }[found.judgement];
     if (invocation.isJson) printJson(invocation.io, found);
     else print(invocation.io, `${found.address}: ${text}`);

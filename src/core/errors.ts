@@ -179,7 +179,7 @@ export const errorTable = {
     '4.3.0',
     'Recipient cannot be checked at the moment, please try again',
     'warn',
-    'A source of the recipients directory cannot be read, so its last good copy is kept. Once a copy is older than `stale_after_hours`, or where there is none, an address that nobody knows gets this answer. `postern recipients status` shows the reason.',
+    'A source of the recipients directory cannot be read, so its last good listing is kept. Once a listing is older than `stale_after_hours`, or where there is none, an address that nobody knows gets this answer. `postern recipients status` shows the reason.',
   ),
   'other-class': entry(
     452,

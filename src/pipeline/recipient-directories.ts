@@ -12,7 +12,7 @@ import {
   type RecipientJudgement,
   type SourceStatus,
 } from '../tenant/recipients/directory.ts';
-import type { SourceCopy } from '../tenant/recipients/source.ts';
+import type { Listing } from '../tenant/recipients/source.ts';
 import type { SnapshotStore } from '../tenant/recipients/snapshot.ts';
 import { tenantOfDomain } from '../tenant/registry.ts';
 import type { PolicySet } from './policy-set.ts';
@@ -35,7 +35,7 @@ export interface RecipientDirectories extends AsyncDisposable {
   refusal(tenant: TenantId, address: Address): Reply | undefined;
   status(): readonly TenantRecipients[];
   /** What the tenant's directory knows now; undefined: it has none. */
-  copies(tenant: TenantId): readonly SourceCopy[] | undefined;
+  listings(tenant: TenantId): readonly Listing[] | undefined;
   /** Throws GatewayError `config-invalid` for what is no address of a tenant. */
   check(address: string): RecipientCheck;
   /** Loads all sources now. What fails is in the status. */
@@ -51,7 +51,7 @@ interface Services {
   readonly log: Log;
 }
 
-/** Opens the directories of a policy set with the copies of those before, else with their snapshots. Asks no server. */
+/** Opens the directories of a policy set with the listings of those before, else with their snapshots. Asks no server. */
 export async function openDirectories(
   policies: PolicySet,
   services: Services,
@@ -65,7 +65,7 @@ export async function openDirectories(
     const directory = await openDirectory(
       recipients,
       { tenant: { id, name }, store, rewritingKey, clock, log },
-      before?.copies(id),
+      before?.listings(id),
     );
     directories.set(id, directory);
   }
@@ -82,7 +82,7 @@ export async function openDirectories(
       [...directories].flatMap(([id, directory]) =>
         directory.status().map((status) => ({ tenant: nameOf(id), ...status })),
       ),
-    copies: (tenant) => directories.get(tenant)?.copies(),
+    listings: (tenant) => directories.get(tenant)?.listings(),
     check: (text) => {
       const address = parseAddress(text);
       const tenant = address && tenantOfDomain(policies.registry, address.domain);

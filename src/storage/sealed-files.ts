@@ -1,5 +1,5 @@
-// Small files that are read and replaced as a whole, sealed with the KEK: copies of what can be had again, which must not
-// lie about readable, as addresses of people.
+// Small files that are read and replaced as a whole, sealed with the KEK: what could be had again, but must not lie about
+// readable, as addresses of people.
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -151,7 +151,7 @@ test('mail of another hosted tenant, and of Exchange Online itself, is told the 
   }
 });
 
-test('restart with the directory down: the copy on disk answers, sealed, until it is stale', async () => {
+test('restart with the directory down: the listing on disk answers, sealed, until it is stale', async () => {
   await using down = await openSlapd([{ name: 'Ann', proxyAddresses: ['SMTP:ann@contoso.example'] }]);
   const text = section(LDAP.replace(slapd.ldapUrl, down.ldapUrl), '  stale_after_hours: 3');
   await using bench = await openBench(text);
@@ -185,7 +185,7 @@ test('restart with the directory down: the copy on disk answers, sealed, until i
   assert.doesNotMatch(lines.join(''), /canary|@/);
 });
 
-test('no copy yet: nobody is turned away for good', async () => {
+test('no listing yet: nobody is turned away for good', async () => {
   await using down = await openSlapd([]);
   await down.stop();
   const text = section('  list: [listed@contoso.example]', LDAP.replace(slapd.ldapUrl, down.ldapUrl));
@@ -211,7 +211,7 @@ test('keys apply takes changed settings over; a section with a mistake changes n
   assert.deepEqual(await operations.listRecipients(), []);
 });
 
-test('keys apply keeps the copy of a directory that is down, and takes a new filter for other settings', async () => {
+test('keys apply keeps the listing of a directory that is down, and takes a new filter for other settings', async () => {
   await using down = await openSlapd([{ name: 'Ann', proxyAddresses: ['SMTP:ann@contoso.example'] }]);
   await using bench = await openBench(section(LDAP.replace(slapd.ldapUrl, down.ldapUrl)));
   const { operations } = bench.server.gateway;

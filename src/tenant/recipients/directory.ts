@@ -1,4 +1,4 @@
-// The recipients directory of one tenant: who is known, by the last good copy of each source; refreshed in the
+// The recipients directory of one tenant: who is known, by the last good listing of each source; refreshed in the
 // background. The rule that everything here serves: an address is called unknown only on the word of every source, each
 // recent and made with the settings in force. In any other case nobody is turned away for good.
 import { type Address, plusBase } from '../../core/address.ts';
@@ -9,7 +9,7 @@ import type { TenantId } from '../../core/origin.ts';
 import type { Secret } from '../../core/secret.ts';
 import { originalSender } from '../sender-rewriting.ts';
 import { formatSnapshot, parseSnapshot, type SnapshotStore } from './snapshot.ts';
-import type { RecipientSource, SourceCopy, SourceName } from './source.ts';
+import type { Listing, RecipientSource, SourceName } from './source.ts';
 
 export interface DirectorySettings {
   readonly sources: readonly RecipientSource[];
@@ -18,7 +18,7 @@ export interface DirectorySettings {
   /** Whether `user+tag` is known where `user` is. */
   readonly hasPlusAddressing: boolean;
   readonly refreshMs: number;
-  /** Age of a copy from which on it does not call anybody unknown any more. */
+  /** Age of a listing from which on it does not call anybody unknown any more. */
   readonly staleMs: number;
 }
 
@@ -31,7 +31,7 @@ export interface DirectoryServices {
   readonly log: Log;
 }
 
-/** `unavailable`: no source knows the address, but one of them has no copy, or an old one. */
+/** `unavailable`: no source knows the address, but one of them has no listing, or an old one. */
 export type RecipientJudgement =
   | { readonly kind: 'known'; readonly by: SourceName | 'catch_all' | 'postmaster' | 'rewritten_sender' }
   | { readonly kind: 'unknown' }
@@ -40,9 +40,9 @@ export type RecipientJudgement =
 export interface SourceStatus {
   readonly source: SourceName;
   readonly addresses: number;
-  /** Of the last good copy; null: there is none. */
+  /** Of the last good listing; null: there is none. */
   readonly loadedAt: string | null;
-  /** `waiting`: no copy made with these settings yet. */
+  /** `waiting`: no listing made with these settings yet. */
   readonly state: 'good' | 'stale' | 'waiting';
   /** Why the last attempt failed; null where it did not. */
   readonly failure: string | null;
@@ -51,7 +51,7 @@ export interface SourceStatus {
 export interface RecipientDirectory extends AsyncDisposable {
   judge(address: Address): RecipientJudgement;
   status(): readonly SourceStatus[];
-  copies(): readonly SourceCopy[];
+  listings(): readonly Listing[];
   /** Loads all sources now, or waits for the loading that is under way. Failures are in the status, never thrown. */
   refresh(): Promise<void>;
   /** Starts to refresh in the background, until disposed. */
@@ -65,45 +65,45 @@ const RETRY_MS = 60_000;
 const LOCAL: readonly SourceName[] = ['list', 'csv'];
 
 /**
- * Opens the directory with the given copies, else with the tenant's snapshot; nothing is asked of a server before
+ * Opens the directory with the given listings, else with the tenant's snapshot; nothing is asked of a server before
  * `refresh` or `start`. Never throws.
  */
 export async function openDirectory(
   settings: DirectorySettings,
   services: DirectoryServices,
-  given?: readonly SourceCopy[],
+  given?: readonly Listing[],
 ): Promise<RecipientDirectory> {
-  const copies = given ?? (await readCopies(services));
-  const directory = new CopiedDirectory(settings, services, copies);
+  const listings = given ?? (await readListings(services));
+  const directory = new ListedDirectory(settings, services, listings);
   await directory.loadLocal();
   return directory;
 }
 
-async function readCopies({ store, tenant, log }: DirectoryServices): Promise<readonly SourceCopy[]> {
+async function readListings({ store, tenant, log }: DirectoryServices): Promise<readonly Listing[]> {
   try {
     const bytes = await store.read(tenant.id);
-    const copies = bytes === undefined ? [] : parseSnapshot(bytes);
-    if (copies) return copies;
-    log.warn('recipients-copy-unreadable', { tenant: tenant.name, reason: 'it has another form' });
+    const listings = bytes === undefined ? [] : parseSnapshot(bytes);
+    if (listings) return listings;
+    log.warn('recipients-snapshot-unreadable', { tenant: tenant.name, reason: 'it has another form' });
   } catch (error) {
-    log.warn('recipients-copy-unreadable', { tenant: tenant.name, ...failureOf(error) });
+    log.warn('recipients-snapshot-unreadable', { tenant: tenant.name, ...failureOf(error) });
   }
   return [];
 }
 
-class CopiedDirectory implements RecipientDirectory {
+class ListedDirectory implements RecipientDirectory {
   readonly #settings: DirectorySettings;
   readonly #services: DirectoryServices;
-  readonly #copies: Map<SourceName, SourceCopy>;
+  readonly #listings: Map<SourceName, Listing>;
   readonly #failures = new Map<SourceName, string>();
   readonly #closing = new AbortController();
   #refreshing: Promise<void> | undefined;
   #loop: Promise<void> | undefined;
 
-  constructor(settings: DirectorySettings, services: DirectoryServices, copies: readonly SourceCopy[]) {
+  constructor(settings: DirectorySettings, services: DirectoryServices, listings: readonly Listing[]) {
     this.#settings = settings;
     this.#services = services;
-    this.#copies = new Map(copies.map((copy) => [copy.source, copy]));
+    this.#listings = new Map(listings.map((listing) => [listing.source, listing]));
   }
 
   judge(address: Address): RecipientJudgement {
@@ -114,7 +114,9 @@ class CopiedDirectory implements RecipientDirectory {
     if (this.#isRewrittenSender(address)) return { kind: 'known', by: 'rewritten_sender' };
     const base = hasPlusAddressing ? plusBase(address) : undefined;
     const keys = [address.key, ...(base ? [base.key] : [])];
-    const owner = sources.find(({ name }) => keys.some((key) => this.#copies.get(name)?.addresses.has(key)));
+    const owner = sources.find(({ name }) =>
+      keys.some((key) => this.#listings.get(name)?.addresses.has(key)),
+    );
     if (owner) return { kind: 'known', by: owner.name };
     const behind = sources.filter((source) => this.#stateOf(source) !== 'good').map(({ name }) => name);
     return behind.length > 0 ? { kind: 'unavailable', sources: behind } : { kind: 'unknown' };
@@ -122,19 +124,19 @@ class CopiedDirectory implements RecipientDirectory {
 
   status(): readonly SourceStatus[] {
     return this.#settings.sources.map((source) => {
-      const copy = this.#copies.get(source.name);
+      const listing = this.#listings.get(source.name);
       return {
         source: source.name,
-        addresses: copy?.addresses.size ?? 0,
-        loadedAt: copy?.loadedAt.toISOString() ?? null,
+        addresses: listing?.addresses.size ?? 0,
+        loadedAt: listing?.loadedAt.toISOString() ?? null,
         state: this.#stateOf(source),
         failure: this.#failures.get(source.name) ?? null,
       };
     });
   }
 
-  copies(): readonly SourceCopy[] {
-    return [...this.#copies.values()];
+  listings(): readonly Listing[] {
+    return [...this.#listings.values()];
   }
 
   async loadLocal(): Promise<void> {
@@ -165,13 +167,13 @@ class CopiedDirectory implements RecipientDirectory {
     return originalSender(address, { key, tenant: tenant.id, at: clock.now() }) !== undefined;
   }
 
-  /** SECURITY: a copy of other settings may lack people, so it counts as none (test: changed settings). */
+  /** SECURITY: a listing of other settings may lack people, so it counts as none (test: changed settings). */
   #stateOf({ name, settings }: RecipientSource): SourceStatus['state'] {
-    const copy = this.#copies.get(name);
-    if (copy?.settings !== settings) return 'waiting';
+    const listing = this.#listings.get(name);
+    if (listing?.settings !== settings) return 'waiting';
     // What the policy file says does not age.
     if (name === 'list') return 'good';
-    const age = this.#services.clock.now().getTime() - copy.loadedAt.getTime();
+    const age = this.#services.clock.now().getTime() - listing.loadedAt.getTime();
     return age > this.#settings.staleMs ? 'stale' : 'good';
   }
 
@@ -191,13 +193,13 @@ class CopiedDirectory implements RecipientDirectory {
     const results = await Promise.all(this.#settings.sources.map((source) => this.#load(source)));
     if (!results.includes(true) || this.#closing.signal.aborted) return;
     const { store, tenant, log } = this.#services;
-    // What the policy file says needs no copy, and copies of sources that are no more are not kept.
+    // What the policy file says needs no listing, and listings of sources that are no more are not kept.
     const kept = this.#settings.sources.filter(({ name }) => name !== 'list');
-    const copies = kept.flatMap(({ name }) => this.#copies.get(name) ?? []);
+    const listings = kept.flatMap(({ name }) => this.#listings.get(name) ?? []);
     try {
-      if (copies.length > 0) await store.write(tenant.id, formatSnapshot(copies));
+      if (listings.length > 0) await store.write(tenant.id, formatSnapshot(listings));
     } catch (error) {
-      log.warn('recipients-copy-not-kept', { tenant: tenant.name, ...failureOf(error) });
+      log.warn('recipients-snapshot-not-kept', { tenant: tenant.name, ...failureOf(error) });
     }
   }
 
@@ -205,7 +207,7 @@ class CopiedDirectory implements RecipientDirectory {
     const { clock, log, tenant } = this.#services;
     const { name, settings } = source;
     const { signal } = this.#closing;
-    const before = this.#copies.get(name);
+    const before = this.#listings.get(name);
     const state = before?.settings === settings ? before.state : undefined;
     const loadedAt = clock.now();
     try {
@@ -213,7 +215,7 @@ class CopiedDirectory implements RecipientDirectory {
       // Nobody runs a tenant without a mailbox: a filter or a permission is wrong.
       if (loaded.addresses.size === 0)
         throw new GatewayError('recipients-unavailable', 'it gives no mail address at all');
-      this.#copies.set(name, { ...loaded, source: name, settings, loadedAt });
+      this.#listings.set(name, { ...loaded, source: name, settings, loadedAt });
       this.#failures.delete(name);
       const level = before?.addresses.size === loaded.addresses.size ? 'debug' : 'info';
       log[level]('recipients-loaded', {

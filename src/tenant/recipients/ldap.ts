@@ -13,7 +13,7 @@ export interface LdapOptions {
   readonly base: string;
   readonly bindDn: string;
   readonly password: Secret;
-  /** RFC 4515. */
+  /** RFC 4515, as the operator wrote it. Nothing of a message or a session is ever put into it. */
   readonly filter: string;
   /** PEM; undefined: the roots of the system. */
   readonly ca?: string;

@@ -1,7 +1,7 @@
-// The copies of a tenant's sources as bytes, so that a restart without the directory still knows the recipients. Whoever
+// The listings of a tenant's sources as bytes, so that a restart without the directory still knows the recipients. Whoever
 // keeps the bytes seals them: addresses are personal data.
 import type { TenantId } from '../../core/origin.ts';
-import type { SourceCopy, SourceName } from './source.ts';
+import type { Listing, SourceName } from './source.ts';
 
 /** Keeps one snapshot for each tenant. */
 export interface SnapshotStore {
@@ -14,8 +14,8 @@ export interface SnapshotStore {
 const VERSION = 1;
 const NAMES: readonly string[] = ['list', 'csv', 'ldap', 'microsoft_graph'] satisfies readonly SourceName[];
 
-export function formatSnapshot(copies: readonly SourceCopy[]): Buffer {
-  const sources = copies.map(({ addresses, loadedAt, ...rest }) => ({
+export function formatSnapshot(listings: readonly Listing[]): Buffer {
+  const sources = listings.map(({ addresses, loadedAt, ...rest }) => ({
     ...rest,
     loadedAt: loadedAt.toISOString(),
     addresses: [...addresses],
@@ -23,19 +23,19 @@ export function formatSnapshot(copies: readonly SourceCopy[]): Buffer {
   return Buffer.from(JSON.stringify({ version: VERSION, sources }));
 }
 
-/** What cannot be read as a whole is no copy: undefined. */
-export function parseSnapshot(bytes: Uint8Array): readonly SourceCopy[] | undefined {
+/** What cannot be read as a whole is no listing: undefined. */
+export function parseSnapshot(bytes: Uint8Array): readonly Listing[] | undefined {
   try {
     const data = JSON.parse(Buffer.from(bytes).toString('utf8')) as { version?: unknown; sources?: unknown };
     if (data.version !== VERSION || !Array.isArray(data.sources)) return undefined;
-    const copies = data.sources.map(toCopy);
-    return copies.every((copy) => copy !== undefined) ? copies : undefined;
+    const listings = data.sources.map(toListing);
+    return listings.every((listing) => listing !== undefined) ? listings : undefined;
   } catch {
     return undefined;
   }
 }
 
-function toCopy(value: unknown): SourceCopy | undefined {
+function toListing(value: unknown): Listing | undefined {
   const { source, settings, loadedAt, addresses, state } = value as Readonly<Record<string, unknown>>;
   const at = new Date(typeof loadedAt === 'string' ? loadedAt : '');
   if (typeof source !== 'string' || !NAMES.includes(source) || typeof settings !== 'string') return undefined;

@@ -7,7 +7,7 @@ import { GatewayError } from '../../core/errors.ts';
 export type SourceName = 'list' | 'csv' | 'ldap' | 'microsoft_graph';
 
 /** What a source gave at one time. */
-export interface SourceCopy {
+export interface Listing {
   readonly source: SourceName;
   /** `RecipientSource.settings` of the source that made it. */
   readonly settings: string;
@@ -19,7 +19,7 @@ export interface SourceCopy {
 }
 
 /** What one load gave. */
-export type LoadedAddresses = Pick<SourceCopy, 'addresses' | 'state'>;
+export type LoadedAddresses = Pick<Listing, 'addresses' | 'state'>;
 
 export interface LoadContext {
   readonly clock: Clock;
@@ -29,10 +29,10 @@ export interface LoadContext {
 
 export interface RecipientSource {
   readonly name: SourceName;
-  /** Names what it reads, without secrets. A copy that other settings made is no proof that an address is unknown. */
+  /** Names what it reads, without secrets. A listing that other settings made is no proof that an address is unknown. */
   readonly settings: string;
   /**
-   * Reads everything, or what changed since the copy whose `state` is given. Throws GatewayError `recipients-unavailable`
+   * Reads everything, or what changed since the listing whose `state` is given. Throws GatewayError `recipients-unavailable`
    * with a reason that holds neither secrets nor addresses.
    */
   load(state: unknown, context: LoadContext): Promise<LoadedAddresses>;

@@ -17,7 +17,7 @@ import {
   type LoadContext,
   parseProxyAddress,
   type RecipientSource,
-  type SourceCopy,
+  type Listing,
   type SourceName,
 } from '../../../src/tenant/recipients/source.ts';
 import { rewriteSender } from '../../../src/tenant/sender-rewriting.ts';
@@ -173,7 +173,7 @@ test('a list needs no loading; another source that has not loaded yet makes the 
   assert.equal(judge(directory, 'b@contoso.example'), 'known by ldap');
 });
 
-test('a failed refresh keeps the last good copy and says why; a stale one calls nobody unknown', async () => {
+test('a failed refresh keeps the last good listing and says why; a stale one calls nobody unknown', async () => {
   const bench = openBench();
   const source = new ScriptedSource('microsoft_graph', 'ann@contoso.example');
   await using directory = await bench.open([source]);
@@ -271,7 +271,7 @@ test('a source goes on from its state, also after a restart; what the file lists
   assert.doesNotMatch(Buffer.from(bench.store.bytes ?? []).toString(), /canary/);
 });
 
-test('changed settings: the copy serves those it knows, turns nobody away, and its state is not used', async () => {
+test('changed settings: the listing serves those it knows, turns nobody away, and its state is not used', async () => {
   const bench = openBench();
   const source = new ScriptedSource('ldap', 'ann@contoso.example');
   {
@@ -319,9 +319,9 @@ test('a store that fails, or holds something else, is a warning', async () => {
       .filter(({ level }) => level === 40)
       .map(({ event, reason }) => [event, reason]),
     [
-      ['recipients-copy-unreadable', 'disk'],
-      ['recipients-copy-not-kept', 'disk'],
-      ['recipients-copy-unreadable', 'it has another form'],
+      ['recipients-snapshot-unreadable', 'disk'],
+      ['recipients-snapshot-not-kept', 'disk'],
+      ['recipients-snapshot-unreadable', 'it has another form'],
     ],
   );
 });
@@ -398,16 +398,16 @@ test('proxy addresses: SMTP and smtp, nothing else', () => {
 });
 
 test('a snapshot comes back as it was; anything else is none', () => {
-  const copy: SourceCopy = {
+  const listing: Listing = {
     source: 'microsoft_graph',
     settings: 's',
     loadedAt: new Date('2026-03-01T12:00:00Z'),
     addresses: new Set(['a@x.example', 'b@x.example']),
     state: { users: [['u', { mail: 'a@x.example' }]] },
   };
-  const { state: _, ...plain } = { ...copy, source: 'csv' as const };
-  assert.deepEqual(parseSnapshot(formatSnapshot([copy, plain])), [copy, plain]);
-  const good = { source: 'csv', settings: '', loadedAt: copy.loadedAt, addresses: ['a@x.example'] };
+  const { state: _, ...plain } = { ...listing, source: 'csv' as const };
+  assert.deepEqual(parseSnapshot(formatSnapshot([listing, plain])), [listing, plain]);
+  const good = { source: 'csv', settings: '', loadedAt: listing.loadedAt, addresses: ['a@x.example'] };
   const text = (source: unknown) => JSON.stringify({ version: 1, sources: [source] });
   assert.ok(parseSnapshot(Buffer.from(text(good))));
   for (const bad of [
