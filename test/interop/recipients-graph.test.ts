@@ -165,7 +165,7 @@ test('throttled for too long, or again and again: the load fails', async () => {
   bench.server.fail({ status: 429, headers: { 'retry-after': '86400' } });
   assert.equal(await failureOf(bench.load()), 'Microsoft Graph throttles for too long');
   bench.server.fail({ status: 429, times: 6 });
-  assert.equal(await failureOf(bench.load()), 'Microsoft Graph answers with 429 labFault');
+  assert.equal(await failureOf(bench.load()), 'Microsoft Graph answers with 429 labFault for users');
 });
 
 test('an expired delta link leads to a full load', async () => {
@@ -205,7 +205,18 @@ test('a token that is no longer taken is replaced once', async () => {
   assert.deepEqual(sorted(await bench.load()), EVERYBODY);
   assert.equal(bench.server.requests().filter((line) => line.startsWith('POST')).length, 2);
   bench.server.fail({ status: 401, times: 2 });
-  assert.equal(await failureOf(bench.load()), 'Microsoft Graph answers with 401 labFault');
+  assert.equal(await failureOf(bench.load()), 'Microsoft Graph answers with 401 labFault for users');
+});
+
+test('a permission that is missing: the list that it is for', async () => {
+  await using bench = await openBench({}, { entries: {} });
+  // Of three answers, one page each.
+  bench.server.fail({ status: 200, body: JSON.stringify({ value: [], '@odata.deltaLink': 'x' }) });
+  bench.server.fail({ status: 403, body: '{"error":{"code":"Authorization_RequestDenied"}}' });
+  assert.equal(
+    await failureOf(bench.load()),
+    'Microsoft Graph answers with 403 Authorization_RequestDenied for groups',
+  );
 });
 
 test('a wrong secret: the number of the error, not its text', async () => {

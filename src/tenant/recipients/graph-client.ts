@@ -62,8 +62,8 @@ export class GraphClient {
     this.#signal = signal;
   }
 
-  /** Reads one page. Throws GatewayError `recipients-unavailable`. */
-  async get(link: string): Promise<GraphAnswer> {
+  /** Reads one page of `what`. Throws GatewayError `recipients-unavailable`. */
+  async get(link: string, what: string): Promise<GraphAnswer> {
     const url = this.#checkedUrl(link);
     let isTokenNew = false;
     for (let tries = 1; ; tries += 1) {
@@ -78,7 +78,9 @@ export class GraphClient {
       } else if (tries < this.#limits.maxTries && isTemporary(answer.status)) {
         await this.#pause(answer, tries);
       } else
-        throw unavailable(`Microsoft Graph answers with ${answer.status}${code === '' ? '' : ` ${code}`}`);
+        throw unavailable(
+          `Microsoft Graph answers with ${answer.status}${code === '' ? '' : ` ${code}`} for ${what}`,
+        );
     }
   }
 

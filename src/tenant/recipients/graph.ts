@@ -55,12 +55,12 @@ async function loadQuery(
 ): Promise<QueryState> {
   const start = `${endpoint}/v1.0/${name}/delta?$select=${QUERIES[name]}`;
   if (before) {
-    const changed = await follow(client, before.link, new Map(before.objects), limits);
+    const changed = await follow(client, name, before.link, new Map(before.objects), limits);
     if (changed) return changed;
   }
   // The link has expired, or there was none; once more, should it expire while the pages are read.
   for (let tries = 0; tries < 2; tries += 1) {
-    const whole = await follow(client, start, new Map(), limits);
+    const whole = await follow(client, name, start, new Map(), limits);
     if (whole) return whole;
   }
   throw unavailable(`the list of ${name} of Microsoft Graph expires while it is read`);
@@ -69,13 +69,14 @@ async function loadQuery(
 /** Reads from a link to the delta link at the end, and changes `objects`. Undefined: the link has expired. */
 async function follow(
   client: GraphClient,
+  name: QueryName,
   start: string,
   objects: Map<string, GraphObject>,
   { maxPages, maxObjects }: GraphLimits,
 ): Promise<QueryState | undefined> {
   let link = start;
   for (let pages = 0; pages < maxPages; pages += 1) {
-    const answer = await client.get(link);
+    const answer = await client.get(link, name);
     if (answer.kind === 'expired') return undefined;
     const page = parsePage(answer.body);
     for (const item of page.items) apply(objects, item);
