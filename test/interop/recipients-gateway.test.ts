@@ -151,6 +151,28 @@ test('mail of another hosted tenant, and of Exchange Online itself, is told the 
   }
 });
 
+test('a report on forwarded mail comes back through a tenant with a directory', async () => {
+  await using bench = await openBench(section('  list: [ann@contoso.example]'), {
+    proof: 'forwarded: relay',
+  });
+  assert.ok(bench.server.gateway.port > 0);
+  const before = lab.internet.messages().length;
+  const [from, to] = ['writer@isp.example', ['bob@remote.example']];
+  const message = sampleMessage('plain', { from, to });
+  await lab.sendFromTenant('contoso', { from, to, message, template: 'forwarded' });
+  const [forwarded] = (await lab.internet.waitForMessage(before + 1)).slice(before);
+  const recipients = [forwarded?.sender ?? ''];
+  assert.match(recipients[0] ?? '', /^SRS0=.*@contoso\.example$/);
+  const report = sampleMessage('report', { from: 'mailer-daemon@remote.example', to: recipients });
+  const result = await lab.sendFromInternet({ sender: '', recipients, message: report });
+  assert.deepEqual(answers(result, recipients), [OK]);
+  const [returned] = (await lab.internet.waitForMessage(before + 2)).slice(before + 1);
+  assert.deepEqual(
+    returned?.recipients.map(({ address }) => address),
+    [from],
+  );
+});
+
 test('restart with the directory down: the listing on disk answers, sealed, until it is stale', async () => {
   await using down = await openSlapd([{ name: 'Ann', proxyAddresses: ['SMTP:ann@contoso.example'] }]);
   const text = section(LDAP.replace(slapd.ldapUrl, down.ldapUrl), '  stale_after_hours: 3');

@@ -58,6 +58,12 @@ export interface RecipientDirectory extends AsyncDisposable {
   start(): void;
 }
 
+/**
+ * QUIRK: Exchange Online rewrites senders as `user+SRS=hash=time`, and as `bounces+SRS=...` where there is no user, whose
+ * mailbox need not exist (test: rewritten by Exchange).
+ */
+const EXCHANGE_REWRITTEN = /\+srs=[^=]+=[^=]+$/i;
+const EXCHANGE_BOUNCES = /^bounces\+srs=[^=]+=[^=]+$/i;
 /** The first wait after a failure; doubled with each further one, up to the usual interval. */
 const RETRY_MS = 60_000;
 
@@ -112,7 +118,9 @@ class ListedDirectory implements RecipientDirectory {
     if (address.localPart.toLowerCase() === 'postmaster') return { kind: 'known', by: 'postmaster' };
     if (catchAll.includes(address.domain)) return { kind: 'known', by: 'catch_all' };
     if (this.#isRewrittenSender(address)) return { kind: 'known', by: 'rewritten_sender' };
-    const base = hasPlusAddressing ? plusBase(address) : undefined;
+    // A rewritten sender needs no plus addressing of people.
+    const base =
+      hasPlusAddressing || EXCHANGE_REWRITTEN.test(address.localPart) ? plusBase(address) : undefined;
     const keys = [address.key, ...(base ? [base.key] : [])];
     const owner = sources.find(({ name }) =>
       keys.some((key) => this.#listings.get(name)?.addresses.has(key)),
@@ -161,8 +169,9 @@ class ListedDirectory implements RecipientDirectory {
     await this.#refreshing;
   }
 
-  /** An address of our own making, which no source can know. */
+  /** Senders of forwarded mail, to which reports come: of our own making, or of Exchange's, which no source can know. */
   #isRewrittenSender(address: Address): boolean {
+    if (EXCHANGE_BOUNCES.test(address.localPart)) return true;
     const { clock, rewritingKey: key, tenant } = this.#services;
     return originalSender(address, { key, tenant: tenant.id, at: clock.now() }) !== undefined;
   }

@@ -157,6 +157,22 @@ test('a report to a rewritten sender of the tenant finds its way; forged and old
   assert.equal(judge(directory, text), 'unknown');
 });
 
+test('rewritten by Exchange: reports on forwarded mail, with and without a user', async () => {
+  await using directory = await openBench().open([listSource([address('ann@contoso.example')])], {
+    hasPlusAddressing: false,
+  });
+  for (const [text, expected] of [
+    ['ann+SRS=Yz1A=BQ@contoso.example', 'known by list'],
+    ['ann+tag@contoso.example', 'unknown'],
+    ['nobody+SRS=Yz1A=BQ@contoso.example', 'unknown'],
+    ['bounces+SRS=Yz1A=BQ@contoso.example', 'known by rewritten_sender'],
+    ['bounces+SRS=@contoso.example', 'unknown'],
+    ['bounces@contoso.example', 'unknown'],
+    ['xbounces+SRS=Yz1A=BQ@contoso.example', 'unknown'],
+  ] as const)
+    assert.equal(judge(directory, text), expected, text);
+});
+
 test('a list needs no loading; another source that has not loaded yet makes the rest unavailable', async () => {
   const bench = openBench();
   const sources = [
