@@ -12,7 +12,7 @@ import { checkDisk, checkFolder, checkKek, judgeClock } from './machine.ts';
 import type { FetchOptions } from './mta-sts.ts';
 import { type Names, openNames } from './names.ts';
 import { reachChecks, referenceDate } from './reach-checks.ts';
-import { checkKeys, checkQueue, findRunning, judgeRunning } from './stores.ts';
+import { checkKeys, checkQueue, checkRecipients, findRunning, judgeRunning } from './stores.ts';
 import { readSurroundings, type Surroundings } from './surroundings.ts';
 
 export interface DoctorOptions {
@@ -108,5 +108,6 @@ async function machineChecks(surroundings: Surroundings, clock: Clock): Promise<
     { name: 'gateway', run: () => judgeRunning(running) },
     { name: 'key store', run: () => checkKeys(config, running, at) },
     { name: 'queue', run: () => checkQueue(config, running, at) },
+    { name: 'recipients', run: () => checkRecipients(running) },
   ];
 }

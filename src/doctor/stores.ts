@@ -1,4 +1,4 @@
-// Key store and queue: asked of the running gateway, or of the key store itself while none runs. The queue of a gateway that
+// Key store, queue and recipients: asked of the running gateway, or of the key store itself while none runs. The queue of a gateway that
 // does not run is left alone: opening it would put things in order there, and the doctor changes nothing.
 import { connectControl } from '../admin/control-client.ts';
 import type { Config } from '../config.ts';
@@ -6,10 +6,11 @@ import { silentLog } from '../core/log.ts';
 import { keyFolder } from '../gateway.ts';
 import { openKeyStore } from '../keys/store.ts';
 import type { Operations } from '../operations.ts';
+import type { TenantRecipients } from '../pipeline/recipient-directories.ts';
 import type { QueueEntry } from '../queue/message-types.ts';
 import { hasKeyDatabase, openKeyDatabase } from '../storage/key-database.ts';
 import { readKek } from '../storage/kek.ts';
-import { fail, type Finding, ok, skipped, warn } from './check.ts';
+import { fail, type Finding, merge, ok, skipped, warn } from './check.ts';
 
 /** The gateway behind the control socket: none, one, or one that this user may not ask. */
 export type Running =
@@ -136,6 +137,28 @@ export function judgeQueue(
         'See why: `postern queue list`, and `postern queue show` for one.',
       )
     : ok(`${entries.length} messages wait`);
+}
+
+export async function checkRecipients(running: Running): Promise<Finding> {
+  return running.kind === 'running'
+    ? judgeRecipients(await running.operations.listRecipients())
+    : skipped('no running gateway to ask', '`postern recipients refresh` tries the sources.');
+}
+
+/** Of a directory that is out of date nobody is called unknown: mail for addresses that it lacks waits at its sender. */
+export function judgeRecipients(
+  sources: readonly Pick<TenantRecipients, 'tenant' | 'source' | 'state' | 'failure'>[],
+): Finding {
+  if (sources.length === 0) return ok('no recipients directory');
+  const told = ({ tenant, source, state, failure }: (typeof sources)[number]) =>
+    `${source} of ${tenant} is ${state}${failure === null ? '' : `: ${failure}`}`;
+  const advice = 'Mend the source, then see `postern recipients refresh`.';
+  return merge(
+    sources.map((one) => {
+      if (one.state !== 'good') return fail(told(one), advice);
+      return one.failure === null ? ok(told(one)) : warn(told(one), advice);
+    }),
+  );
 }
 
 function few(ids: readonly string[]): string {

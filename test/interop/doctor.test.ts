@@ -99,6 +99,7 @@ test('everything right, the gateway runs: no failure, and what was found is said
     ['gateway', /process \d+, tenants contoso, fabrikam/],
     ['key store', /0 keys/],
     ['queue', /0 messages wait/],
+    ['recipients', /no recipients directory/],
     ['separate certificates', /no two legs share a name/],
     ['disk space', /MiB free/],
     ['kek', /readable by this user alone/],
@@ -372,7 +373,8 @@ test('no gateway runs: the key store is opened, the queue left alone, and the ga
   const checks = await look();
   assert.deepEqual(failures(checks), []);
   assert.match(named(checks, 'key store').found, /0 keys/);
-  for (const name of ['gateway', 'queue', 'listener']) assert.equal(named(checks, name).state, 'skipped');
+  for (const name of ['gateway', 'queue', 'recipients', 'listener'])
+    assert.equal(named(checks, name).state, 'skipped');
   const kek = config.kek.slice('file:'.length);
   const good = readFileSync(kek);
   writeFileSync(kek, Buffer.alloc(32, 1));

@@ -15,7 +15,13 @@ import {
   reach,
   readGreetingDate,
 } from '../../../src/doctor/reach.ts';
-import { findRunning, judgeKeys, judgeQueue, judgeRunning } from '../../../src/doctor/stores.ts';
+import {
+  findRunning,
+  judgeKeys,
+  judgeQueue,
+  judgeRecipients,
+  judgeRunning,
+} from '../../../src/doctor/stores.ts';
 
 const NOW = new Date('2026-11-25T14:00:00Z');
 const later = (seconds: number) => new Date(NOW.getTime() + seconds * 1000);
@@ -65,6 +71,26 @@ test('keys and queue', () => {
     ).state,
     'fail',
   );
+});
+
+test('recipients: a source that is out of date is a failure, one that failed last a warning', () => {
+  const source = (state: 'good' | 'stale' | 'waiting', failure: string | null) => ({
+    tenant: 'contoso',
+    source: 'ldap' as const,
+    state,
+    failure,
+  });
+  for (const [sources, state, found] of [
+    [[], 'ok', /no recipients directory/],
+    [[source('good', null)], 'ok', /ldap of contoso is good/],
+    [[source('good', null), source('good', 'no answer')], 'warn', /is good: no answer/],
+    [[source('stale', 'no answer'), source('good', 'x')], 'fail', /is stale: no answer/],
+    [[source('waiting', null)], 'fail', /is waiting$/],
+  ] as const) {
+    const finding = judgeRecipients(sources);
+    assert.equal(finding.state, state);
+    assert.match(finding.found, found);
+  }
 });
 
 test('a control socket where nobody answers is not waited for', async () => {
