@@ -2,7 +2,7 @@
 // runs, and through the control socket while one does. No logic of its own beyond shaping the answers.
 import { GatewayError } from './core/errors.ts';
 import type { KeyId } from './core/key.ts';
-import type { ProofMode, TenantId } from './core/origin.ts';
+import { type ProofMode, stricterMode, type TenantId } from './core/origin.ts';
 import type { StoredKey } from './keys/records.ts';
 import type { KeyStore } from './keys/store.ts';
 import type { AppliedKeys } from './keys/apply.ts';
@@ -91,7 +91,7 @@ export interface OperationServices {
   /** The policies in force; those of the files, where no gateway runs. */
   readonly policies: () => Promise<PolicySet>;
   readonly statistics: ProofStatistics;
-  /** C3 is a condition of the whole site. */
+  /** C3 of the whole site. */
   readonly addressCheck: ProofMode;
   readonly recipients: () => Promise<RecipientDirectories>;
   readonly applyPolicies: () => Promise<readonly TenantApplied[]>;
@@ -166,7 +166,7 @@ function tenantSummary(
     queued: queue.queuedOf(id),
     proven,
     conditions: {
-      C3: { mode: addressCheck, observed: observed.C3 ?? 0 },
+      C3: { mode: stricterMode(addressCheck, proof.addressMode), observed: observed.C3 ?? 0 },
       C8: { mode: proof.dkimMode, observed: observed.C8 ?? 0 },
       C9: { mode: proof.secretMode, observed: observed.C9 ?? 0 },
     },

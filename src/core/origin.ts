@@ -22,6 +22,12 @@ export type MessageClass = 'user' | 'system' | 'forwarded' | 'hybrid';
 /** `off`: not looked at. `observe`: what does not hold is reported and changes nothing. `require`: it has to hold. */
 export type ProofMode = 'off' | 'observe' | 'require';
 
+const MODES: readonly ProofMode[] = ['off', 'observe', 'require'];
+
+export function stricterMode(one: ProofMode, other: ProofMode): ProofMode {
+  return MODES.indexOf(one) < MODES.indexOf(other) ? other : one;
+}
+
 /** C1..C11: which condition failed, the reason for the log, and the answer that a relay recipient gets. */
 export interface ProofFailure {
   readonly condition: 'C1' | 'C2' | 'C3' | 'C4' | 'C5' | 'C6' | 'C7' | 'C8' | 'C9' | 'C10' | 'C11';

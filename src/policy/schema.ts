@@ -81,6 +81,7 @@ export interface PolicyGraph {
 
 /** What the proof of origin asks of this tenant's mail. Secrets are references, `env:NAME` or `file:path`. */
 export interface PolicyProof {
+  readonly addressMode: ProofMode;
   readonly dkimMode: ProofMode;
   readonly secretMode: ProofMode;
   /** The current and the previous one. */

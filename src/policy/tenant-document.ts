@@ -27,6 +27,11 @@ const proof = z
       .default([])
       .describe('Values of X-Postern-Tenant-Auth: the current and, while the rule changes, the previous one'),
     secret: proofMode.default('off').describe('Whether mail of users needs the secret'),
+    addresses: proofMode
+      .default('off')
+      .describe(
+        'Whether mail of this tenant must come from the address ranges of Exchange Online, where the site does not demand it',
+      ),
     dkim: proofMode
       .default('observe')
       .describe("Whether mail of users needs a valid DKIM signature of one of the tenant's domains"),

@@ -20,6 +20,7 @@ export function toTenant(tenant: PolicyDocument['tenant'], source: YamlSource): 
         path,
         position: source.positionOf(['tenant', 'proof', 'secrets', index]),
       })),
+      addressMode: tenant.proof.addresses,
       dkimMode: tenant.proof.dkim,
       ownDomainMode: tenant.proof.own_domain,
       isHybridRelayed: tenant.proof.hybrid === 'relay',

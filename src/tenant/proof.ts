@@ -8,6 +8,7 @@ import {
   parseTenantId,
   type ProofFailure,
   type ProofMode,
+  stricterMode,
 } from '../core/origin.ts';
 import { canRelay, checkAddress } from './client.ts';
 import {
@@ -59,7 +60,7 @@ function proveServer(
 
 function proveExchange(tenants: TenantRegistry, evidence: Evidence, settings: ProofSettings): Origin {
   const identity = identify(tenants, evidence);
-  const missed = 'failure' in identity ? [] : checkAuthenticity(tenants, identity, evidence);
+  const missed = 'failure' in identity ? [] : missedOf(tenants, identity, evidence, settings);
   const failures = [
     canRelay(evidence.peer, settings),
     checkHops(evidence, settings),
@@ -75,10 +76,7 @@ function proveExchange(tenants: TenantRegistry, evidence: Evidence, settings: Pr
   ].filter((failure) => failure !== undefined);
   if (isNonEmpty(failures)) return { kind: 'unproven', reasons: failures };
   if ('failure' in identity) return { kind: 'unproven', reasons: [identity.failure] };
-  const observed = [
-    settings.addresses?.mode === 'observe' ? checkAddress(evidence.peer, settings) : undefined,
-    ...missed.map(({ mode, failure: missing }) => (mode === 'observe' ? missing : undefined)),
-  ].filter((failure) => failure !== undefined);
+  const observed = missed.flatMap(({ mode, failure: missing }) => (mode === 'observe' ? [missing] : []));
   return attest(identity.tenant.id, classOf(identity.path, evidence), observed);
 }
 
@@ -144,6 +142,19 @@ function identifySystem(tenants: TenantRegistry, evidence: Evidence): Identity {
 interface Missed {
   readonly mode: ProofMode;
   readonly failure: ProofFailure;
+}
+
+/** The conditions that have modes. */
+function missedOf(
+  tenants: TenantRegistry,
+  identity: Identified,
+  evidence: Evidence,
+  settings: ProofSettings,
+): readonly Missed[] {
+  const address = checkAddress(evidence.peer, settings);
+  const mode = stricterMode(settings.addresses?.mode ?? 'off', identity.tenant.proof.addressMode);
+  const authenticity = checkAuthenticity(tenants, identity, evidence);
+  return address ? [{ mode, failure: address }, ...authenticity] : authenticity;
 }
 
 /**

@@ -8,6 +8,8 @@ import type { OnPremises } from './on-premises.ts';
 
 /** What the tenant's proof asks for beyond the stamps of Exchange. */
 export interface TenantProof {
+  /** C3; the stricter one of it and the site's mode counts. */
+  readonly addressMode: ProofMode;
   /**
    * C8 for users' and on-premises mail. Forwarded mail, and reports and notifications without an id, need a signature or
    * a secret in any mode.

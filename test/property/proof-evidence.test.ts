@@ -19,6 +19,7 @@ const proofOf = (
   secret: string,
   isHybridRelayed: boolean,
 ): TenantProof => ({
+  addressMode: 'off',
   dkimMode,
   secretMode,
   secrets: [new Secret(secret)],

@@ -14,6 +14,7 @@ import { address, TENANT_A, TENANT_B } from './policy.ts';
 
 /** Nothing but the stamps of Exchange is asked for. */
 export const stampsAlone: TenantProof = {
+  addressMode: 'off',
   dkimMode: 'off',
   secretMode: 'off',
   secrets: [],

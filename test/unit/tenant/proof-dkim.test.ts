@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DkimVerdict } from '../../../src/authentication/dkim.ts';
 import { Secret } from '../../../src/core/secret.ts';
+import { parseRanges } from '../../../src/tenant/address-ranges.ts';
 import { openRegistry, type TenantProof } from '../../../src/tenant/registry.ts';
 import { TENANT_A } from '../../support/policy.ts';
 import {
@@ -16,6 +17,8 @@ import {
   tenantA,
   tenantB,
   verdict,
+  peerWith,
+  settings,
 } from '../../support/proof.ts';
 
 const AUTH = 'X-Postern-Tenant-Auth';
@@ -146,3 +149,29 @@ test('observe: what require would have refused is told, with each signature of t
   assert.ok(signed.kind === 'proven');
   assert.deepEqual(signed.observed, []);
 });
+
+const parsed = parseRanges('40.92.0.0/15');
+assert.ok('ranges' in parsed);
+for (const [site, own, expect] of [
+  ['off', 'off', 'user, observed: '],
+  ['off', 'observe', 'user, observed: C3'],
+  ['observe', 'off', 'user, observed: C3'],
+  ['off', 'require', 'C3 client-not-verified'],
+  ['observe', 'require', 'C3 client-not-verified'],
+  ['require', 'off', 'C3 client-not-verified'],
+] as const) {
+  test(`C3 outside the ranges: site ${site}, tenant ${own}: the stricter one counts`, async () => {
+    const origin = await verdict({
+      name: '',
+      peer: { ...peerWith(), address: '192.0.2.1' },
+      tenants: registryWith({ addressMode: own }),
+      settings: { ...settings, addresses: { mode: site, ranges: parsed.ranges } },
+      expect: '',
+    });
+    const told =
+      origin.kind === 'proven'
+        ? `${origin.class}, observed: ${origin.observed.map(({ condition }) => condition).join()}`
+        : `${origin.reasons[0].condition} ${origin.reasons[0].error}`;
+    assert.equal(told, expect);
+  });
+}
