@@ -111,7 +111,7 @@ function rememberStep({ arcSealer }: SetupInput): ScriptStep {
 function sealerStep({ arcSealer }: SetupInput): ScriptStep {
   return {
     title: 'trusted ARC sealer',
-    why: `Exchange Online then believes what ${arcSealer} seals about a message it had to change: whether SPF, DKIM and DMARC passed before. The call replaces the whole list, so the sealers that are there are kept.`,
+    why: `Exchange Online then believes what ${arcSealer} seals about a message it had to change: whether SPF, DKIM and DMARC passed before. Postern does not seal yet, so this is for a sealer beside it or for a later version; without one it changes nothing. The call replaces the whole list, so the sealers that are there are kept.`,
     code: [
       'if ($sealers -contains $sealer) {',
       "  Write-Host ('There already: ' + $sealer)",
