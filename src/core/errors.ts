@@ -53,7 +53,7 @@ export const errorTable = {
     '5.7.0',
     'Must issue a STARTTLS command first',
     'info',
-    'A relay recipient was named on a connection without TLS.',
+    'A relay recipient was named on a connection without TLS, or a recipient of a tenant with `inbound.require_tls`.',
   ),
   'client-not-verified': entry(
     550,

@@ -32,6 +32,8 @@ export function answerRecipient(
     if (isFirstLocal !== (tenant !== undefined)) return replyFor('other-class');
   }
   if (tenant && !tenant.isEnabled) return replyFor('tenant-suspended');
+  if (tenant && !peer.tls && policies.of(tenant.id)?.policy.inbound.isTlsRequired)
+    return replyFor('tls-required');
   // The Exchange Online of a loop-back tenant has accepted the recipient already.
   if (tenant && !tenant.isLoopBack) return directories?.refusal(tenant.id, recipient) ?? ACCEPTED;
   const failure = onPremisesTenant(policies.registry, peer) ? undefined : canRelay(peer, proof);

@@ -151,6 +151,7 @@ export const policyDocument = z.strictObject({
       on_decrypt_failure: z.literal('deliver-marked').default('deliver-marked'),
       on_invalid_signature: z.enum(['deliver-marked', 'refuse']).default('deliver-marked'),
       mark: z.boolean().default(true),
+      require_tls: z.boolean().default(false).describe('Takes mail for the tenant under TLS only'),
     })
     .prefault({}),
 });

@@ -76,6 +76,7 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       onDecryptFailure: inbound.on_decrypt_failure,
       onInvalidSignature: inbound.on_invalid_signature,
       mark: inbound.mark,
+      isTlsRequired: inbound.require_tls,
     },
   };
 }

@@ -203,4 +203,6 @@ export interface InboundPolicy {
   readonly onDecryptFailure: 'deliver-marked';
   readonly onInvalidSignature: 'deliver-marked' | 'refuse';
   readonly mark: boolean;
+  /** Mail for the tenant must come under TLS, whoever sends it. */
+  readonly isTlsRequired: boolean;
 }

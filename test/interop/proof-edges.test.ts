@@ -204,3 +204,22 @@ test('T18 serverAuth only: good where the purpose is not checked, whoever else f
   await check({ name: 'T18 server only', how: showing(serverOnly), expect: 'as it is' });
   await check({ name: 'T18 rogue', how: showing(rogue), expect: /^550 5\.7\.1 .*not a verified Exchange/ });
 });
+
+test('T14 mail for a tenant without STARTTLS: by its policy', async () => {
+  const inClear = async () => {
+    const message = sampleMessage('plain', { from: bob.address, to: [user.address], subject: 'T14' });
+    const submission = { sender: bob.address, recipients: [user.address], message };
+    const { recipients } = await lab.sendFromInternet(submission, { tls: false });
+    return `${recipients[0]?.stage} ${recipients[0]?.code} ${recipients[0]?.text}`;
+  };
+  assert.match(await inClear(), /^data 250 /);
+  await server[Symbol.asyncDispose]();
+  server = await openLabGateway(lab, { ...base, more: 'inbound: { require_tls: true }' });
+  assert.match(await inClear(), /^rcpt 530 5\.7\.0 /);
+  const secured = await lab.sendFromInternet({
+    sender: bob.address,
+    recipients: [user.address],
+    message: sampleMessage('plain', { from: bob.address, to: [user.address], subject: 'T14' }),
+  });
+  assert.equal(secured.recipients[0]?.code, 250);
+});

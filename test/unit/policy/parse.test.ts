@@ -101,6 +101,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     onDecryptFailure: 'deliver-marked',
     onInvalidSignature: 'refuse',
     mark: false,
+    isTlsRequired: false,
   });
 });
 
