@@ -132,6 +132,7 @@ function notesOn(
       ({ match }) => `the private key of ${match} cannot be read here: a lab key stands in for it`,
     ),
     ...(tenant.recipients ? ['the recipients are not looked up: every address of the domains exists'] : []),
+    ...(tenant.limits.messagesPerHour === undefined ? [] : ['limits are not in force']),
     ...(tenant.onPremises ? ['there are no on-premises servers in the lab'] : []),
     ...(tenant.domains.some((domain) => /\.onmicrosoft\./.test(domain))
       ? []
@@ -154,8 +155,8 @@ export interface LabPlaces {
   readonly standIns: ReadonlyMap<number, PersonFiles>;
 }
 
-/** Sections about systems that the lab does not have. */
-const NOT_IN_LAB = ['recipients', 'on_premises'];
+/** Sections about systems that the lab does not have, and about load, which a rehearsal is not. */
+const LEFT_OUT = ['recipients', 'on_premises', 'limits'];
 
 /** The policy with a leg into the lab, and every file by its whole path. */
 export function copyPolicy({ file, policy, own, text }: OwnPolicy, places: LabPlaces): string {
@@ -176,7 +177,7 @@ export function copyPolicy({ file, policy, own, text }: OwnPolicy, places: LabPl
   for (const [index, { path }] of policy.tenant.proof.secrets.entries())
     set(['tenant', 'proof', 'secrets', index], byReference(path));
   // SECURITY: no directory of the operator is asked: nothing of a rehearsal leaves loopback (test: no-directory).
-  for (const name of NOT_IN_LAB) document.deleteIn(['tenant', name]);
+  for (const name of LEFT_OUT) document.deleteIn(['tenant', name]);
   const { loopBack } = policy.tenant;
   if (loopBack) {
     set(['tenant', 'loop_back', 'inbound_token'], byReference(loopBack.inboundToken.path));

@@ -101,7 +101,9 @@ function problemsOf(policy: Policy, mail: RehearsalMessage, observed: Observed):
     return !answer || answer.code < 500 || arrival ? ['a stranger’s mail was taken for the tenant’s'] : [];
   const problems: string[] = [];
   if (isDirect) return isExcepted(policy, mail) ? [] : ['no rule of the tenant sends it to the gateway'];
-  if (answer && answer.code >= 400 && rules.length === 0)
+  if (answer && answer.code >= 400 && answer.code < 500)
+    problems.push('not taken now, which is no answer of a policy');
+  if (answer && answer.code >= 500 && rules.length === 0)
     problems.push('refused before any rule: it is not proven to be the tenant’s');
   if (isRefusal(attribution)) problems.push('Exchange Online refused it');
   else if (answer?.code === 250 && !arrival) problems.push('accepted, and never arrived');

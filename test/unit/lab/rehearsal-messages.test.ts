@@ -120,6 +120,7 @@ const JUDGED: readonly (readonly [mail: string, Observed, problem: RegExp | unde
   ['rule secure', { ...nothing, rules: ['secure'], answer: answer(550, '5.7.1 no key') }, undefined],
   ['unknown address', { ...taken, rules: ['otherwise'], arrival: arrivedAs('text/plain') }, undefined],
   ['unknown address', { ...nothing, answer: answer(550, '5.7.1 Relaying denied') }, /before any rule/],
+  ['unknown address', { ...nothing, answer: answer(451, '4.3.0 Later'), rules: ['secure'] }, /not taken now/],
   ['unknown address', { ...nothing, answer: undefined, isDirect: true }, /no rule of the tenant/],
   ['unknown address', { ...taken, rules: ['otherwise'] }, /never arrived/],
   [
