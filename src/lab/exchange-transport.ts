@@ -60,7 +60,7 @@ export interface ExchangeTransport {
   copies(): readonly TransportCopy[];
 }
 
-export const RETRY_MS = 15 * 60_000;
+const RETRY_MS = 15 * 60_000;
 const HOUR_MS = 3_600_000;
 const DEFAULT_EXPIRATION_HOURS = 24;
 const DEFAULT_RECIPIENT_LIMIT = 500;

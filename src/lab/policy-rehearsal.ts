@@ -116,6 +116,7 @@ async function observe(
           message,
           template,
           dkim: keyFor(lab, mail, tenant),
+          arc: lab.dkimKey('microsoft.com'),
         });
   const [result] = copy?.results ?? [];
   const observed = await watch.settled(result);
