@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openLog } from '../core/log.ts';
 import type { DkimKey } from './dkim-signer.ts';
 import type { DnsZones } from './dns.ts';
+import type { TenantMail } from './exchange-client.ts';
 import type { LabTenant } from './exchange-tenant.ts';
 import { writePersonFiles } from './gateway-files.ts';
 import { openLabGateway } from './lab-gateway.ts';
@@ -117,6 +118,7 @@ async function observe(
           template,
           dkim: keyFor(lab, mail, tenant),
           arc: lab.dkimKey('microsoft.com'),
+          ...(mail.forged === undefined ? {} : forgedAs(mail.forged, contoso)),
         });
   const [result] = copy?.results ?? [];
   const observed = await watch.settled(result);
@@ -124,6 +126,12 @@ async function observe(
   const ndr = isTold ? lab.exchange.mailboxOf(from).at(-1)?.delivered.toString() : undefined;
   const [, told] = /^Remote server returned '(.*)'\r$/m.exec(ndr ?? '') ?? [];
   return { ...observed, isDirect: copy?.way === 'direct', ...(told === undefined ? {} : { told }) };
+}
+
+/** The stamps of the tenant on another's mail; no signature and no secret, which nobody else has. */
+function forgedAs(user: string, { id, acceptedDomains }: LabTenant): Pick<TenantMail, 'mailFrom' | 'knobs'> {
+  const replace = { 'X-MS-Exchange-CrossTenant-Id': id, 'X-OriginatorOrg': acceptedDomains[0].name };
+  return { mailFrom: user, knobs: { replace } };
 }
 
 /** Exchange signs its reports with the initial domain. */

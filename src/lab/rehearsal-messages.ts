@@ -18,6 +18,8 @@ export interface RehearsalMessage {
   readonly message: ByteSource;
   /** The rule that it was made for. */
   readonly rule?: string;
+  /** The user whose stamps are forged, all of them: whether a tenant can do that is not known. */
+  readonly forged?: string;
 }
 
 export interface RehearsalPlan {
@@ -38,6 +40,7 @@ interface Draft {
   readonly subject?: string;
   readonly fields?: SampleHead['fields'];
   readonly rule?: string;
+  readonly forged?: string;
 }
 
 const OUTSIDE = 'somebody@unknown.example';
@@ -74,6 +77,14 @@ export function planMessages(policy: Policy): RehearsalPlan {
       author: user,
       to: partners[0] ?? OUTSIDE,
     },
+    {
+      title: 'the same, if it could forge all stamps',
+      by: 'hostile tenant',
+      from: 'x@evil.example',
+      author: user,
+      forged: user,
+      to: partners[0] ?? OUTSIDE,
+    },
   ];
   const left = made.flatMap(({ rule, draft }) =>
     typeof draft === 'string' ? [{ rule: rule.name, reason: draft }] : [],
@@ -86,7 +97,9 @@ function toMessage(draft: Draft, index: number): RehearsalMessage {
   const messageId = `<rehearsal-${index + 1}@lab.example>`;
   const head = { from: author, to: [to], subject: draft.subject ?? 'Rehearsal', messageId };
   const message = sampleMessage(sample, { ...head, ...(draft.fields ? { fields: draft.fields } : {}) });
-  return { title, by, from, to, template, messageId, message, ...(draft.rule ? { rule: draft.rule } : {}) };
+  const { rule, forged } = draft;
+  const more = { ...(rule ? { rule } : {}), ...(forged ? { forged } : {}) };
+  return { title, by, from, to, template, messageId, message, ...more };
 }
 
 /** Somebody with a key of their own, if there is one. */

@@ -22,6 +22,9 @@ export interface RehearsalRow {
   readonly notes: readonly string[];
 }
 
+const FORGEABLE =
+  'taken for the tenant’s. Whether another tenant can forge the stamps is not known; proof.dkim: require or proof.secret: require refuses it';
+
 export function rowFor(policy: Policy, mail: RehearsalMessage, observed: Observed): RehearsalRow {
   const { answer, rules, arrival } = observed;
   const isOther = mail.rule !== undefined && rules.length > 0 && !rules.includes(mail.rule);
@@ -35,7 +38,10 @@ export function rowFor(policy: Policy, mail: RehearsalMessage, observed: Observe
     seen: seenBy(policy, observed, mail),
     ...(observed.told === undefined ? {} : { told: observed.told }),
     problems: problemsOf(policy, mail, observed),
-    notes: isOther ? [`an earlier rule took it: ${rules.join(', ')}`] : [],
+    notes: [
+      ...(isOther ? [`an earlier rule took it: ${rules.join(', ')}`] : []),
+      ...(mail.forged !== undefined && answer?.code === 250 ? [FORGEABLE] : []),
+    ],
   };
 }
 
@@ -97,6 +103,7 @@ function protectionOf(arrival: Arrival): string {
 
 function problemsOf(policy: Policy, mail: RehearsalMessage, observed: Observed): readonly string[] {
   const { answer, rules, arrival, attribution, isDirect } = observed;
+  if (mail.forged !== undefined) return [];
   if (mail.by === 'hostile tenant')
     return !answer || answer.code < 500 || arrival ? ['a stranger’s mail was taken for the tenant’s'] : [];
   const problems: string[] = [];

@@ -33,17 +33,22 @@ export interface Watch {
 
 interface LogRecord {
   readonly event: string;
+  /** The gateway's id of the message, which its answer names. */
+  readonly message?: string;
   readonly rules?: readonly string[];
   readonly outcomes?: readonly string[];
   readonly leg?: string;
 }
 
+/** `Queued as <id>`, or `(<id>)` behind a refusal. */
+const ID_IN_ANSWER = /(?:Queued as |\()([0-9a-f]+)\)?$/;
 const PATIENCE_MS = 15_000;
 
 export function openWatch(patienceMs = PATIENCE_MS): Watch {
   const waiters: Waiters = new Set();
   let wanted = { messageId: '', to: '' };
-  let seen: { arrival?: Arrival; attribution?: Attribution; decided?: LogRecord; finished?: LogRecord } = {};
+  let seen: { arrival?: Arrival; attribution?: Attribution } = {};
+  let records: LogRecord[] = [];
   const wake = (): void => {
     for (const waiter of waiters) waiter();
   };
@@ -51,6 +56,7 @@ export function openWatch(patienceMs = PATIENCE_MS): Watch {
     expect: (messageId, to) => {
       wanted = { messageId, to: to.toLowerCase() };
       seen = {};
+      records = [];
     },
     arrived: (arrival) => {
       if (headerOf(arrival).includes(wanted.messageId)) seen.arrival = arrival;
@@ -61,15 +67,19 @@ export function openWatch(patienceMs = PATIENCE_MS): Watch {
       wake();
     },
     logged: (line) => {
-      const record = JSON.parse(line) as LogRecord;
-      if (record.event === 'message-decided') seen.decided = record;
-      if (record.event === 'copy-finished') seen.finished = record;
+      records.push(JSON.parse(line) as LogRecord);
     },
     settled: async (answer) => {
       const isOver = (): boolean => seen.arrival !== undefined || isRefusal(seen.attribution);
       if (answer?.code === 250)
         await waitUntil(waiters, isOver, patienceMs, () => 'nothing arrived').catch(() => undefined);
-      const { arrival, attribution, decided, finished } = seen;
+      const { arrival, attribution } = seen;
+      // Other mail may pass meanwhile, such as a report about this one.
+      const id = ID_IN_ANSWER.exec(answer?.text ?? '')?.[1];
+      const find = (event: string) =>
+        records.find((record) => record.event === event && record.message === id);
+      const decided = find('message-decided');
+      const finished = find('copy-finished');
       return {
         answer,
         rules: decided?.rules ?? [],

@@ -126,6 +126,7 @@ const ROWS = [
   ['a report of Exchange (NDR)', '250', 'class:system', CLEAR, 'MX of unknown.example: TLSv1.3'],
   ['an out-of-office reply', '250', 'class:system', CLEAR, 'MX of unknown.example: TLSv1.3'],
   ['a hostile tenant in the name of a user', '550', '-', 'not sent', 'nothing'],
+  ['the same, if it could forge all stamps', '550', '-', 'not sent', 'nothing'],
 ];
 const cells = ({ message, answer, rule, left, seen }: RehearsalRow) => [
   message,
@@ -166,7 +167,7 @@ test('an operator’s policy: what becomes of each message, and the set-ups with
     /client certificate with the same name dns:woodgrove\.gw\.test/,
   );
   assert.ok(report.isGood && report.setUps.every(({ isAsDescribed }) => isAsDescribed));
-  assert.match(stderr, /^message 1 of 9: to the partner bob@remote\.test$/m);
+  assert.match(stderr, /^message 1 of 10: to the partner bob@remote\.test$/m);
   assert.doesNotMatch(stdout + stderr, /a-secret-of-woodgrove/);
   // Nothing is left behind, and the operator's folder is as it was.
   assert.deepEqual(readdirSync(temporary), []);
@@ -184,6 +185,20 @@ test('a policy under which the tenant’s own mail is refused is told as bad, ex
   assert.match(stdout, /^wrong-6 +another gateway|^ +wrong-6 +another gateway/m);
   assert.match(stdout, /^Not everything went as it must/m);
   assert.deepEqual(readdirSync(temporary), []);
+});
+
+test('stamps that could be forged are told where neither signature nor secret is required', async () => {
+  const file = join(site, 'stamps.yaml');
+  writeFileSync(file, POLICY.replace('secret: require', 'secret: observe'));
+  const read = await readOwnPolicy(file, new Date());
+  rmSync(file);
+  assert.ok('own' in read, JSON.stringify(read));
+  await using rehearsal = await openPolicyRehearsal(read.own);
+  const mail = rehearsal.plan.messages.find(({ forged }) => forged !== undefined);
+  assert.ok(mail);
+  const { answer, notes, problems } = await rehearsal.run(mail);
+  assert.match(answer, /^250 /);
+  assert.deepEqual([notes.length, problems], [1, []]);
 });
 
 test('problems of the policy are those of `policy check`, exit code 1', async () => {

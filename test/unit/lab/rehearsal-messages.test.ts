@@ -80,6 +80,7 @@ test('the fixed list: partners, an unknown address, the Internet, service mail, 
       ['tenant', 'postmaster@contoso.example', 'somebody@unknown.example', 'ndr'],
       ['tenant', 'ann@contoso.example', 'somebody@unknown.example', 'oof'],
       ['hostile tenant', 'x@evil.example', 'bob@remote.example', 'user'],
+      ['hostile tenant', 'x@evil.example', 'bob@remote.example', 'user'],
     ],
   );
   assert.equal(new Set(messages.map(({ messageId }) => messageId)).size, messages.length);
@@ -160,4 +161,13 @@ test('a message that an earlier rule took says so', () => {
     arrival: arrivedAs('text/plain'),
   });
   assert.deepEqual(row.notes, ['an earlier rule took it: other']);
+});
+
+test('forged stamps that would be taken are worth a word, and no fault', () => {
+  const mail = mailFor('forge all stamps');
+  const accepted = rowFor(policy, mail, { ...taken, rules: ['otherwise'], arrival: arrivedAs('text/plain') });
+  assert.deepEqual(accepted.problems, []);
+  assert.match(accepted.notes.join(), /proof\.secret: require refuses it/);
+  const refused = rowFor(policy, mail, { ...nothing, answer: answer(550, '5.7.1 No') });
+  assert.deepEqual([refused.problems, refused.notes], [[], []]);
 });
