@@ -55,6 +55,8 @@ export interface ExchangeServer extends AsyncDisposable {
   loopsDetected(): number;
   /** Resolves with the tenant's mail once there are `count` messages. Rejects after `timeoutMs`. */
   waitForMessage(tenant: string, count?: number, timeoutMs?: number): Promise<readonly TenantMessage[]>;
+  /** The mail that left without the gateway, once there are `count` messages. Rejects after `timeoutMs`. */
+  waitForDirect(count: number, timeoutMs?: number): Promise<readonly TenantMessage[]>;
   waitForLoop(timeoutMs?: number): Promise<void>;
   /** Resolves with the attributions once there are `count`. Rejects after `timeoutMs`. */
   waitForAttribution(count?: number, timeoutMs?: number): Promise<readonly Attribution[]>;
@@ -117,6 +119,7 @@ function readers(
   | 'directInternet'
   | 'loopsDetected'
   | 'waitForMessage'
+  | 'waitForDirect'
   | 'waitForLoop'
 > {
   const sinkOf = (tenant: string): readonly TenantMessage[] =>
@@ -153,6 +156,15 @@ function readers(
         () => `${sinkOf(tenant).length} of ${count} messages for ${tenant}`,
       );
       return sinkOf(tenant);
+    },
+    waitForDirect: async (count, timeoutMs = DEFAULT_TIMEOUT_MS) => {
+      await waitUntil(
+        record.waiters,
+        () => record.directInternet.length >= count,
+        timeoutMs,
+        () => `${record.directInternet.length} of ${count} messages without the gateway`,
+      );
+      return record.directInternet;
     },
     waitForLoop: (timeoutMs = DEFAULT_TIMEOUT_MS) =>
       waitUntil(

@@ -49,8 +49,8 @@ async function fromTenant(mail: Partial<TenantMail> & { readonly subject: string
 }
 
 async function nextFromTenant(count: number): Promise<Buffer> {
-  while (lab.exchange.directInternet().length < count) await new Promise((resolve) => setTimeout(resolve, 5));
-  return lab.exchange.directInternet()[count - 1]?.received ?? assert.fail();
+  const messages = await lab.exchange.waitForDirect(count);
+  return messages[count - 1]?.received ?? assert.fail();
 }
 
 test('outbound mail goes back to its tenant, encrypted and marked, and from there to the Internet', async () => {
