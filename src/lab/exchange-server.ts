@@ -107,21 +107,13 @@ export async function openExchangeServer(options: ExchangeServerOptions): Promis
   };
 }
 
-function readers(
-  record: ExchangeRecord,
-): Pick<
+type Waits = Pick<ExchangeServer, 'waitForAttribution' | 'waitForMessage' | 'waitForDirect' | 'waitForLoop'>;
+type Readers = Pick<
   ExchangeServer,
-  | 'attributions'
-  | 'lastAttribution'
-  | 'sinkOf'
-  | 'mailboxOf'
-  | 'waitForAttribution'
-  | 'directInternet'
-  | 'loopsDetected'
-  | 'waitForMessage'
-  | 'waitForDirect'
-  | 'waitForLoop'
-> {
+  'attributions' | 'lastAttribution' | 'sinkOf' | 'mailboxOf' | 'directInternet' | 'loopsDetected'
+>;
+
+function readers(record: ExchangeRecord): Readers & Waits {
   const sinkOf = (tenant: string): readonly TenantMessage[] =>
     record.delivered.filter((message) => message.tenant === tenant);
   return {
@@ -136,36 +128,30 @@ function readers(
       record.delivered.filter(({ recipients }) =>
         recipients.some((recipient) => recipient.toLowerCase() === address.toLowerCase()),
       ),
-    waitForAttribution: async (count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) => {
-      const { attributions } = record;
-      await waitUntil(
-        record.waiters,
-        () => attributions.length >= count,
-        timeoutMs,
-        () => `${attributions.length} of ${count} recipients attributed`,
-      );
-      return attributions;
-    },
     directInternet: () => record.directInternet,
     loopsDetected: () => record.loops,
-    waitForMessage: async (tenant, count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) => {
-      await waitUntil(
-        record.waiters,
-        () => sinkOf(tenant).length >= count,
-        timeoutMs,
-        () => `${sinkOf(tenant).length} of ${count} messages for ${tenant}`,
-      );
-      return sinkOf(tenant);
-    },
-    waitForDirect: async (count, timeoutMs = DEFAULT_TIMEOUT_MS) => {
-      await waitUntil(
-        record.waiters,
-        () => record.directInternet.length >= count,
-        timeoutMs,
-        () => `${record.directInternet.length} of ${count} messages without the gateway`,
-      );
-      return record.directInternet;
-    },
+    ...waits(record, sinkOf),
+  };
+}
+
+function waits(record: ExchangeRecord, sinkOf: ExchangeServer['sinkOf']): Waits {
+  const until = async <T>(
+    list: () => readonly T[],
+    count: number,
+    timeoutMs: number,
+    what: string,
+  ): Promise<readonly T[]> => {
+    const isThere = () => list().length >= count;
+    await waitUntil(record.waiters, isThere, timeoutMs, () => `${list().length} of ${count} ${what}`);
+    return list();
+  };
+  return {
+    waitForAttribution: (count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) =>
+      until(() => record.attributions, count, timeoutMs, 'recipients attributed'),
+    waitForMessage: (tenant, count = 1, timeoutMs = DEFAULT_TIMEOUT_MS) =>
+      until(() => sinkOf(tenant), count, timeoutMs, `messages for ${tenant}`),
+    waitForDirect: (count, timeoutMs = DEFAULT_TIMEOUT_MS) =>
+      until(() => record.directInternet, count, timeoutMs, 'messages without the gateway'),
     waitForLoop: (timeoutMs = DEFAULT_TIMEOUT_MS) =>
       waitUntil(
         record.waiters,
