@@ -3,7 +3,7 @@
 # Does nothing where all of them are there. Needs root on Debian or a relative of it.
 set -eu
 
-PACKAGES="openssl gnupg gpgsm gpg-agent sq sqop postfix swaks libnet-ssleay-perl libio-socket-ssl-perl strace slapd ldap-utils"
+PACKAGES="openssl gnupg gpgsm gpg-agent sq sqop postfix swaks libnet-ssleay-perl libio-socket-ssl-perl strace slapd ldap-utils python3-dkim"
 
 missing=""
 for package in $PACKAGES; do

@@ -8,7 +8,12 @@ import type { NonEmpty } from './non-empty.ts';
 /** One step of a copy, in the order in which the steps run. */
 export type Step =
   /** Removes fields of the given class from the outer header section; which ones is tenant/exchange-headers' business. */
-  | { readonly kind: 'strip'; readonly direction: 'inbound' | 'outbound' }
+  | {
+      readonly kind: 'strip';
+      readonly direction: 'inbound' | 'outbound';
+      /** The body changes: signatures over the old one (DKIM, ARC) go as well. */
+      readonly isRewritten?: boolean;
+    }
   | { readonly kind: 'sign'; readonly format: KeyFormat; readonly key: KeyId }
   /** With `sign`, one OpenPGP message that is signed and encrypted (RFC 3156 §6.2). */
   | {
@@ -23,6 +28,8 @@ export type Step =
   | { readonly kind: 'verify'; readonly onInvalid: 'deliver-marked' | 'refuse' }
   /** Writes the results of decrypt and verify into X-Postern-* fields of the outer header. */
   | { readonly kind: 'mark' }
+  /** Signs with DKIM for this domain, in place of the signature that was stripped. */
+  | { readonly kind: 'dkim'; readonly domain: string }
   /** Loop-back: says to the tenant's rules that the message has been here. The last step. */
   | { readonly kind: 'done'; readonly direction: 'inbound' | 'outbound' };
 

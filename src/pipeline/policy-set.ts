@@ -2,6 +2,7 @@
 // a reload makes a new one, and a set with a problem never replaces a good one.
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { DkimSigner } from '../authentication/dkim-sign.ts';
 import { GatewayError } from '../core/errors.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { TenantId } from '../core/origin.ts';
@@ -16,6 +17,7 @@ import { isKeyOf, readPrivateKey } from '../smime/private-key.ts';
 import type { DoneTokens } from '../tenant/done-marker.ts';
 import type { OnPremises } from '../tenant/on-premises.ts';
 import { openRegistry, type Tenant, type TenantRegistry } from '../tenant/registry.ts';
+import { readDkimSigners } from './dkim-keys.ts';
 import { readOnPremises } from './on-premises-servers.ts';
 import type { DirectorySettings } from '../tenant/recipients/directory.ts';
 import { readTenantRecipients } from './tenant-recipients.ts';
@@ -44,6 +46,7 @@ export interface LoadedPolicy {
   readonly onPremises?: OnPremises;
   /** Undefined: every address of the domains exists. */
   readonly recipients?: DirectorySettings;
+  readonly dkimSigners: readonly DkimSigner[];
   readonly keys: readonly DeclaredKey[];
   /** Keys that expired, files that others can read: the policy works all the same. */
   readonly warnings: readonly Problem[];
@@ -94,29 +97,8 @@ export async function readPolicy(
   });
   const anchors = await readTrustAnchors(policy.trust.anchors, folder);
   const leg = await readLeg(policy, folder);
-  const { secrets, ...unread } = await readTenantSecrets(policy.tenant.proof.secrets, folder);
-  const { loopBack, onPremises } = policy.tenant;
-  const done: Awaited<ReturnType<typeof readDoneTokens>> = loopBack
-    ? await readDoneTokens(loopBack, folder)
-    : { problems: [] };
-  const servers: Awaited<ReturnType<typeof readOnPremises>> = onPremises
-    ? await readOnPremises(onPremises, folder)
-    : { problems: [] };
-  const recipients = await readTenantRecipients(policy.tenant.recipients, {
-    tenant: policy.tenant.id,
-    folder,
-  });
-  const all = [
-    problems,
-    anchors.problems,
-    leg.problems,
-    unread.problems,
-    done.problems,
-    servers.problems,
-    recipients.problems,
-  ]
-    .flat()
-    .toSorted(byPlace);
+  const tenant = await readTenantFiles(policy, folder);
+  const all = [problems, anchors.problems, leg.problems, tenant.problems].flat().toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
   if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
   return {
@@ -126,13 +108,41 @@ export async function readPolicy(
       version: policyVersion(text),
       anchors: anchors.anchors,
       leg: leg.material,
-      secrets,
-      ...(done.tokens && { doneTokens: done.tokens }),
-      ...(servers.onPremises && { onPremises: servers.onPremises }),
-      ...(recipients.directory && { recipients: recipients.directory }),
+      ...tenant.files,
       keys: declared,
-      warnings: [...warnings, ...leg.warnings],
+      warnings: [...warnings, ...leg.warnings, ...tenant.warnings],
     },
+  };
+}
+
+type TenantFiles = Pick<LoadedPolicy, 'secrets' | 'doneTokens' | 'onPremises' | 'recipients' | 'dkimSigners'>;
+
+/** What the sections of the tenant name. With a problem, the files are not all there. */
+async function readTenantFiles(
+  { tenant, outbound }: Policy,
+  folder: string,
+): Promise<{
+  readonly files: TenantFiles;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}> {
+  const { id, loopBack, onPremises } = tenant;
+  const dkim = await readDkimSigners(outbound.dkim, folder);
+  const secrets = await readTenantSecrets(tenant.proof.secrets, folder);
+  const done = loopBack && (await readDoneTokens(loopBack, folder));
+  const servers = onPremises && (await readOnPremises(onPremises, folder));
+  const recipients = await readTenantRecipients(tenant.recipients, { tenant: id, folder });
+  const read = [dkim, secrets, done, servers, recipients];
+  return {
+    files: {
+      secrets: secrets.secrets,
+      dkimSigners: dkim.signers,
+      ...(done?.tokens && { doneTokens: done.tokens }),
+      ...(servers?.onPremises && { onPremises: servers.onPremises }),
+      ...(recipients.directory && { recipients: recipients.directory }),
+    },
+    problems: read.flatMap((each) => each?.problems ?? []),
+    warnings: dkim.warnings,
   };
 }
 

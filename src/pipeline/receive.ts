@@ -159,6 +159,7 @@ async function finish(
       limits: services.limits,
       at,
       hostname: services.hostname,
+      dkimSigners: loaded.dkimSigners,
       ...(loaded.doneTokens && { loopBack: { key: services.doneKey, tokens: loaded.doneTokens } }),
     }),
   );

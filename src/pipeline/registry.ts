@@ -2,6 +2,7 @@
 import type { Step } from '../core/plan.ts';
 import type { Stage, StageContext } from './stage.ts';
 import { decryptStage } from './stages/decrypt.ts';
+import { dkimStage } from './stages/dkim.ts';
 import { doneStage } from './stages/done.ts';
 import { encryptStage } from './stages/encrypt.ts';
 import { markStage } from './stages/mark.ts';
@@ -23,6 +24,8 @@ export function stageFor(step: Step, context: StageContext): Promise<Stage> | St
       return verifyStage(step, context);
     case 'mark':
       return markStage(step, context);
+    case 'dkim':
+      return dkimStage(step, context);
     case 'done':
       return doneStage(step, context);
   }

@@ -1,6 +1,7 @@
 // A stage turns one message into another: bytes in, bytes out, one outcome at the end. stages/* build them from steps;
 // run-copy strings them together.
 import type { ByteSource, Chunks } from '../core/bytes.ts';
+import type { DkimSigner } from '../authentication/dkim-sign.ts';
 import type { Limits } from '../core/limits.ts';
 import type { TenantId } from '../core/origin.ts';
 import type { StageOutcome } from '../core/outcome.ts';
@@ -35,6 +36,8 @@ export interface StageContext {
   readonly limits: Limits;
   readonly at: Date;
   readonly hostname: string;
+  /** Keys of the tenant's domains. */
+  readonly dkimSigners: readonly DkimSigner[];
   /** Where the tenant's mail goes back to it. */
   readonly loopBack?: { readonly key: Secret; readonly tokens: DoneTokens };
   readonly done: readonly StageOutcome[];

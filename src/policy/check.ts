@@ -22,10 +22,13 @@ const lenient = z
       .object({ own: z.array(z.object({ for: z.string() }).catch({ for: '' })).catch([]) })
       .catch({ own: [] }),
     outbound: z
-      .object({ rules: z.array(z.object({ name: z.string() }).catch({ name: '' })).catch([]) })
-      .catch({ rules: [] }),
+      .object({
+        dkim: z.array(z.object({ domain: z.string() }).catch({ domain: '' })).catch([]),
+        rules: z.array(z.object({ name: z.string() }).catch({ name: '' })).catch([]),
+      })
+      .catch({ dkim: [], rules: [] }),
   })
-  .catch({ tenant: NO_TENANT, keys: { own: [] }, outbound: { rules: [] } });
+  .catch({ tenant: NO_TENANT, keys: { own: [] }, outbound: { dkim: [], rules: [] } });
 
 /** Problems across the file: repeated names, and own keys for what is not the tenant's. */
 export function checkAcross(source: YamlSource): Problem[] {
@@ -41,6 +44,20 @@ export function checkAcross(source: YamlSource): Problem[] {
       ...source.positionOf(['tenant', 'domains', index]),
       message: 'this domain is in the list already',
     })),
+    ...repeated(outbound.dkim.map(({ domain }) => parseDomain(domain) ?? '')).map((index) => ({
+      ...source.positionOf(['outbound', 'dkim', index, 'domain']),
+      message: 'this domain has a key already; change selector and key of the one entry',
+    })),
+    ...outbound.dkim.flatMap(({ domain }, index) =>
+      readable.length === 0 || domain === '' || isOwn(domain, readable, tenant.match_subdomains)
+        ? []
+        : [
+            {
+              ...source.positionOf(['outbound', 'dkim', index, 'domain']),
+              message: `is not a domain of the tenant: ${readable.join(', ')}`,
+            },
+          ],
+    ),
     ...tenant.recipients.catch_all.flatMap((domain, index) =>
       readable.length === 0 || isOwn(domain, readable, tenant.match_subdomains)
         ? []

@@ -32,7 +32,8 @@ function groupKey({ recipient, leg, rule, sign, encrypt }: Sending, visible: Rea
 
 function copyFor(group: NonEmpty<Sending>): Copy {
   const [{ leg, rule, sign, encrypt }] = group;
-  const steps: Step[] = [{ kind: 'strip', direction: 'outbound' }];
+  const isRewritten = sign !== undefined || encrypt !== undefined;
+  const steps: Step[] = [{ kind: 'strip', direction: 'outbound', ...(isRewritten && { isRewritten }) }];
   const keys = uniqueKeys(group);
   if (encrypt !== undefined && isNonEmpty(keys)) {
     const isCombined = sign !== undefined && sign.format === 'pgp' && encrypt.format === 'pgp';

@@ -40,7 +40,9 @@ export function decideOutbound(policy: Policy, facts: Facts, origin: ProvenOrigi
       refusals.push({ recipient, rule, error: verdict.error, explanation: verdict.explanation });
     else sendings.push({ recipient, leg, rule, ...pick(verdict) });
   }
-  const copies = groupCopies(sendings, facts.visible).map((copy) => withDone(policy, copy, 'outbound'));
+  const copies = groupCopies(sendings, facts.visible)
+    .map((copy) => withDkim(policy, facts, copy))
+    .map((copy) => withDone(policy, copy, 'outbound'));
   return { copies, refusals, trace };
 }
 
@@ -96,6 +98,16 @@ function firstMatch(
     trace.push(entry(recipient, rule.name, false, because));
   }
   return { rule: 'otherwise', treatment: policy.outbound.otherwise, because: 'no rule matches' };
+}
+
+/** What was changed is signed anew, by the domain of the author or one above it. In the loop-back Exchange does it. */
+function withDkim({ tenant, outbound }: Policy, { from }: Facts, copy: Copy): Copy {
+  const isRewritten = copy.steps.some(({ kind }) => kind === 'sign' || kind === 'encrypt');
+  if (!isRewritten || !from || tenant.loopBack) return copy;
+  const [signer] = outbound.dkim
+    .filter(({ domain }) => from.domain === domain || from.domain.endsWith(`.${domain}`))
+    .toSorted((one, other) => other.domain.length - one.domain.length);
+  return signer ? { ...copy, steps: [...copy.steps, { kind: 'dkim', domain: signer.domain }] } : copy;
 }
 
 /** Loop-back: whatever goes back to the tenant says so to its rules. */

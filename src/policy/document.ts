@@ -4,7 +4,7 @@ import { RE2JS } from 're2js';
 import { z } from 'zod';
 import { parseAddress, parseDomain } from '../core/address.ts';
 import { HIDDEN_FIELDS } from '../core/facts.ts';
-import { file, passwordReference, text, whole } from './fields.ts';
+import { domain, file, passwordReference, text, whole } from './fields.ts';
 import { parsePattern } from './pattern.ts';
 import { tenant } from './tenant-document.ts';
 
@@ -52,6 +52,14 @@ const partnerKey = z
     pgp: z.strictObject({ key: file }).optional(),
   })
   .superRefine(hasKey, whole);
+
+const dkim = z.strictObject({
+  domain: domain.describe('d=: domain of the author, or one above it'),
+  selector: text((value) =>
+    /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/.test(value) ? undefined : 'is not a selector',
+  ).describe('s=: the key is published at <selector>._domainkey.<domain>'),
+  key: file.describe('Private key, PEM: RSA or Ed25519'),
+});
 
 const header = z
   .strictObject({
@@ -141,6 +149,7 @@ export const policyDocument = z.strictObject({
   trust: z.strictObject({ anchors: z.array(file).default([]) }).default({ anchors: [] }),
   outbound: z.strictObject({
     deliver: z.enum(['internet', 'smarthost']).default('internet'),
+    dkim: z.array(dkim).default([]).describe('Keys that sign what the gateway has changed'),
     rules: z.array(rule).default([]),
     otherwise,
   }),

@@ -66,6 +66,7 @@ const describe: Describe = {
   decrypt: (step) => `decrypt with keys of ${listed(step.owner)}; on failure ${step.onFailure}`,
   verify: (step) => `verify signatures; if invalid ${step.onInvalid}`,
   mark: () => 'mark with the results',
+  dkim: (step) => `sign with DKIM for ${step.domain}`,
   done: (step) => `mark as done for the rules of the tenant (${step.direction})`,
 };
 

@@ -67,6 +67,11 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
     },
     outbound: {
       deliver: outbound.deliver,
+      dkim: outbound.dkim.map(({ domain, selector, key }, index) => ({
+        domain: canonicalDomain(domain),
+        selector,
+        key: { path: key, position: source.positionOf(['outbound', 'dkim', index, 'key']) },
+      })),
       rules: outbound.rules.map((rule, index) => toRule(rule, source, index)),
       otherwise: toTreatment(outbound.otherwise),
     },

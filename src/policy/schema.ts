@@ -148,9 +148,19 @@ export interface KeyEntry {
   readonly position: Position;
 }
 
+export interface DkimEntry {
+  /** Lower-case A-label. */
+  readonly domain: string;
+  readonly selector: string;
+  /** File with the private key. */
+  readonly key: FileEntry;
+}
+
 export interface OutboundPolicy {
   readonly deliver: 'internet' | 'smarthost';
   readonly rules: readonly Rule[];
+  /** Keys for DKIM, one for each domain at most. */
+  readonly dkim: readonly DkimEntry[];
   /** For recipients that no rule matches. */
   readonly otherwise: Treatment;
 }

@@ -33,6 +33,11 @@ export function stripOutbound(header: HeaderSection): HeaderSection {
   return strip(header, outbound);
 }
 
+/** DKIM and ARC of a message whose body changes: they would only fail, and ARC sets go together or not at all (RFC 8617 §5.1). */
+export function dropSignatures(header: HeaderSection): HeaderSection {
+  return strip(header, { prefixes: ['arc-'], names: ['dkim-signature'] });
+}
+
 /**
  * Whether a connector with CloudServicesMailEnabled left the tenant's organisation headers on the message: they are no use
  * here, and leak wherever mail goes around the gateway.

@@ -151,8 +151,10 @@ function missedOf(
   evidence: Evidence,
   settings: ProofSettings,
 ): readonly Missed[] {
-  const address = checkAddress(evidence.peer, settings);
-  const mode = stricterMode(settings.addresses?.mode ?? 'off', identity.tenant.proof.addressMode);
+  const siteMode = settings.addresses?.mode ?? 'off';
+  // Where the site requires it, it is a condition of the client already.
+  const address = siteMode === 'require' ? undefined : checkAddress(evidence.peer, settings);
+  const mode = stricterMode(siteMode, identity.tenant.proof.addressMode);
   const authenticity = checkAuthenticity(tenants, identity, evidence);
   return address ? [{ mode, failure: address }, ...authenticity] : authenticity;
 }

@@ -1,8 +1,18 @@
 // DKIM and SPF in the proof, through real SMTP, TLS and DNS: signatures in place of the secret, and mail from outside that
 // names a hosted domain as its author.
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type DkimKey, withDkim } from '../../src/lab/dkim-signer.ts';
+import { verifyDkim } from '../../src/authentication/dkim.ts';
+import { bytesSource } from '../../src/core/bytes.ts';
+import { defaultLimits } from '../../src/core/limits.ts';
+import type { FieldPair } from '../../src/lab/exchange-templates.ts';
+import { readMessage } from '../../src/mime/header-section.ts';
+import { openResolver } from '../../src/smtp/mx.ts';
+import { type DkimKey, dkimRecord, withDkim } from '../../src/lab/dkim-signer.ts';
 import { sampleMessage } from '../../src/lab/messages.ts';
 import { openLabGateway } from '../../src/lab/lab-gateway.ts';
 import { LAB_ADDRESSES } from '../../src/lab/lab-tenants.ts';
@@ -134,4 +144,40 @@ test('T22 own domain: E writes as a user of A; Exchange Online is in the SPF rec
     mailFrom: from,
   });
   assert.match(`${recipients[0]?.code} ${recipients[0]?.text}`, spoofed);
+});
+
+test('what the gateway changes is signed anew with DKIM; what it does not change keeps the signature of Exchange', async () => {
+  await server[Symbol.asyncDispose]();
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const folder = await mkdtemp(join(tmpdir(), 'postern-test-'));
+  const keyFile = join(folder, 'dkim.key');
+  await writeFile(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  server = await openLabGateway(lab, {
+    ...people,
+    outbound: `dkim: [{ domain: contoso.example, selector: gw, key: ${keyFile} }]
+rules:
+  - { name: clear, when: { subject_tag: clear }, sign: none, encrypt: never }
+otherwise: { sign: none, encrypt: required, fallback: refuse }`,
+  });
+  await rm(folder, { recursive: true });
+  const record = dkimRecord({ domain: 'contoso.example', selector: 'gw', key: privateKey });
+  lab.dns.put({ 'gw._domainkey.contoso.example': { TXT: [record] } });
+  const resolver = openResolver([`${lab.dns.address}:${lab.dns.port}`]);
+  const lookup = (name: string, type: string) => resolver.resolve(name, type);
+  const verdicts = async () => {
+    const bytes = lab.internet.messages().at(-1)?.bytes ?? assert.fail();
+    const source = bytesSource(bytes);
+    const { header } = await readMessage(source.open(), defaultLimits);
+    const found = await verifyDkim(source, header, { isWanted: () => true, lookup, at: new Date() });
+    const arc = /^ARC-/im.test(bytes.toString('latin1'));
+    const selectors = bytes.toString('latin1').match(/\bs=(?:gw|selector1)\b/g) ?? [];
+    return [found.map(({ domain, result }) => `${domain} ${result}`), selectors, arc];
+  };
+  const before: readonly FieldPair[] = [
+    ['ARC-Seal', 'i=1; a=rsa-sha256; d=microsoft.example; s=x; cv=none; b=eA=='],
+  ];
+  await check({ name: 'encrypted', mail: { dkim: ofA, knobs: { before } }, expect: 'encrypted' });
+  assert.deepEqual(await verdicts(), [['contoso.example pass'], ['s=gw'], false]);
+  await check({ name: 'clear', mail: { dkim: ofA, knobs: { before } }, expect: 'as it is' });
+  assert.deepEqual(await verdicts(), [['contoso.example pass'], ['s=selector1'], true]);
 });

@@ -48,6 +48,7 @@ const context = {
   limits: defaultLimits,
   at: new Date(),
   hostname: 'gw.example',
+  dkimSigners: [],
 };
 const recipients: NonEmpty<{ address: ReturnType<typeof address> }> = [
   { address: address('bob@contoso.example') },
