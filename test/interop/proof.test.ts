@@ -63,11 +63,17 @@ const sessions: readonly Session[] = [
     expect: 'encrypted',
   },
   { name: 'T3 folded id', mail: { knobs: { fold: [ID] } }, expect: 'encrypted' },
-  {
-    name: 'T4 id in braces',
-    mail: { knobs: { replace: { [ID]: `{${A}}` } } },
+  ...[
+    ['in braces', `{${A}}`],
+    ['in quotes', `"${A}"`],
+    ['with a comment', `${A} (contoso)`],
+    ['with text behind it', `${A};x`],
+    ['as an encoded word', `=?us-ascii?Q?${A}?=`],
+  ].map(([name, value = '']): Session => ({
+    name: `T4 id ${name}`,
+    mail: { knobs: { replace: { [ID]: value } } },
     expect: /^550 5\.7\.1 .*conflicting tenant identification/,
-  },
+  })),
   {
     name: 'T5 two ids, A and E',
     mail: { knobs: { after: [[ID, E]] } },
