@@ -1,4 +1,5 @@
 // Which names are looked up: those of the gateway, of each tenant's host, and of each domain.
+import { createPublicKey } from 'node:crypto';
 import { isInitialDomain } from '../tenant/setup-objects.ts';
 import { readListenerChain } from './certificate-checks.ts';
 import { type Finding, ok, type PlannedCheck, warn } from './check.ts';
@@ -8,6 +9,7 @@ import {
   judgeGatewayAddresses,
   judgeHost,
   judgeMx,
+  judgeOwnDkim,
   type MailSetup,
   microsoftDomain,
 } from './dns-judgement.ts';
@@ -17,6 +19,7 @@ import { judgeSpf, readSpf } from './spf.ts';
 import type { Surroundings, TenantSurroundings } from './surroundings.ts';
 import { judgeTlsa } from './tlsa.ts';
 
+const ED25519_BYTES = 32;
 const SELECTORS = ['selector1', 'selector2'];
 /** Exchange Online connects to this port, whatever the listener's behind a firewall is. */
 const SMTP_PORT = 25;
@@ -50,6 +53,22 @@ export function tenantNameChecks({ names, tenants }: Surroundings): readonly Pla
     const { host } = loaded.policy.tenant.leg;
     return { name: `leg address ${name}`, run: async () => judgeHost(host, await names.addresses(host)) };
   });
+}
+
+/** Keys with which the gateway itself signs. */
+export function ownDkimChecks({ names, tenants }: Surroundings): readonly PlannedCheck[] {
+  return tenants.flatMap(({ loaded }) =>
+    loaded.dkimSigners.map(({ domain, selector, key }) => ({
+      name: `own dkim ${domain}`,
+      run: async () => {
+        const name = `${selector}._domainkey.${domain}`;
+        const publicKey = createPublicKey(key.reveal());
+        const der = publicKey.export({ type: 'spki', format: 'der' });
+        const bytes = publicKey.asymmetricKeyType === 'ed25519' ? der.subarray(-ED25519_BYTES) : der;
+        return judgeOwnDkim(name, bytes.toString('base64'), await names.txt(name));
+      },
+    })),
+  );
 }
 
 export function domainChecks(

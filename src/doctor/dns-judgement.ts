@@ -101,6 +101,23 @@ export function judgeDkim(domain: string, selectors: ReadonlyMap<string, Lookup<
   );
 }
 
+/**
+ * The record for a key with which the gateway signs. `published` is what p= has to be: the DER of the public key, or its 32 bytes
+ * for Ed25519 (RFC 6376 §3.6.1, RFC 8463 §4.2), in base64.
+ */
+export function judgeOwnDkim(name: string, published: string, lookup: Lookup<string>): Finding {
+  if (lookup.kind === 'failed') return noAnswer(lookup.reason);
+  const keys = recordsOf(lookup).map(
+    (record) => /(?:^|;)\s*p\s*=([^;]*)/.exec(record)?.[1]?.replace(/\s/g, '') ?? '',
+  );
+  if (keys.includes(published)) return ok(`published at ${name}`);
+  const advice = `Publish the public key at ${name}, or take the entry out of outbound.dkim: until then signatures of the gateway fail, and DMARC rests on SPF.`;
+  return fail(
+    keys.length === 0 ? `no record at ${name}` : `the record at ${name} is for another key`,
+    advice,
+  );
+}
+
 /** An empty p= is a revoked key (RFC 6376 §3.6.1). */
 function isDkimKey(record: string): boolean {
   return /(?:^|;)\s*p\s*=\s*[A-Za-z0-9+/]/.test(record);

@@ -7,7 +7,7 @@ import { asGatewayError, GatewayError } from '../core/errors.ts';
 import { formatProblems, type PolicySet, readPolicySet } from '../pipeline/policy-set.ts';
 import { certificateChecks } from './certificate-checks.ts';
 import { type Check, fail, makeCheck, merge, ok, type PlannedCheck, warn } from './check.ts';
-import { domainChecks, gatewayNameChecks, tenantNameChecks } from './dns-checks.ts';
+import { domainChecks, gatewayNameChecks, ownDkimChecks, tenantNameChecks } from './dns-checks.ts';
 import { checkDisk, checkFolder, checkKek, judgeClock } from './machine.ts';
 import type { FetchOptions } from './mta-sts.ts';
 import { type Names, openNames } from './names.ts';
@@ -43,6 +43,7 @@ export async function examine(configFile: string, options: DoctorOptions): Promi
     ...certificateChecks(surroundings, at),
     ...gatewayNameChecks(surroundings),
     ...tenantNameChecks(surroundings),
+    ...ownDkimChecks(surroundings),
     ...domainChecks(surroundings, options.sts ?? {}),
     ...(await machineChecks(surroundings, options.clock)),
   ];

@@ -6,6 +6,7 @@ import {
   judgeGatewayAddresses,
   judgeHost,
   judgeMx,
+  judgeOwnDkim,
 } from '../../../src/doctor/dns-judgement.ts';
 import { type Lookup, reverseName } from '../../../src/doctor/names.ts';
 
@@ -104,4 +105,19 @@ test('names for the way back', () => {
     reverseName('2001:db8::1'),
     '1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa',
   );
+});
+
+test('a key with which the gateway signs: published as it is, or not', () => {
+  const name = 'gw._domainkey.contoso.example';
+  for (const [lookup, state] of [
+    [found('v=DKIM1; k=rsa; p=AAAA BBBB'), 'ok'],
+    [found('v=DKIM1; k=rsa; p=CCCC'), 'fail'],
+    [found('v=DKIM1; k=rsa; p='), 'fail'],
+    [none, 'fail'],
+    [failed, 'warn'],
+  ] as const) {
+    const finding = judgeOwnDkim(name, 'AAAABBBB', lookup);
+    assert.equal(finding.state, state);
+    if (state === 'fail') assert.match(finding.advice, /gw\._domainkey\.contoso\.example/);
+  }
 });
