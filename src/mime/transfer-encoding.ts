@@ -9,6 +9,7 @@ const PADDING = 0x3d;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 /** CRLF as one 16-bit store, in the byte order of this machine. */
 const LINE_END = new Uint16Array(Uint8Array.of(CR, LF).buffer)[0] as number;
+const IS_LITTLE_ENDIAN = LINE_END === (LF << 8) + CR;
 /** Value of a character; NOT_ALPHABET for the rest. */
 const NOT_ALPHABET = 0x40;
 const VALUES = valueTable();
@@ -22,25 +23,27 @@ export async function* encodeBase64(chunks: Chunks, lineLength = 76): AsyncGener
   if (lineLength < 4 || lineLength % 4 !== 0) throw new RangeError('lineLength is not a multiple of 4');
   const lineBytes = (lineLength / 4) * 3;
   const blockBytes = Math.ceil(BLOCK_BYTES / lineBytes) * lineBytes;
-  const pending = new Uint8Array(blockBytes);
+  const encoder: LineEncoder = { lineBytes, scratch: undefined };
+  let pending = new Uint8Array(0);
   let filled = 0;
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length;) {
       if (filled === 0 && chunk.length - at >= blockBytes) {
-        yield encodeLines(chunk, at, at + blockBytes, lineBytes);
+        yield encodeLines(encoder, chunk.subarray(at, at + blockBytes));
         at += blockBytes;
         continue;
       }
       const taken = Math.min(blockBytes - filled, chunk.length - at);
+      pending = withRoom(pending, filled + taken, blockBytes);
       pending.set(chunk.subarray(at, at + taken), filled);
       filled += taken;
       at += taken;
       if (filled < blockBytes) continue;
-      yield encodeLines(pending, 0, filled, lineBytes);
+      yield encodeLines(encoder, pending);
       filled = 0;
     }
   }
-  if (filled > 0) yield encodeLines(pending, 0, filled, lineBytes);
+  if (filled > 0) yield encodeLines(encoder, pending.subarray(0, filled));
 }
 
 /**
@@ -66,20 +69,63 @@ export function decodeTransfer(chunks: Chunks, encoding: string | undefined): Ch
   return chunks;
 }
 
-/** Encoded at once by the runtime, then copied into lines: characters and line ends come in pairs, so 16 bits a step. */
-function encodeLines(input: Uint8Array, start: number, end: number, lineBytes: number): Buffer {
-  const encoded = Buffer.from(asBuffer(input.subarray(start, end)).toString('base64'), 'latin1');
-  const from = new Uint16Array(encoded.buffer, encoded.byteOffset, encoded.length / 2);
-  const out = Buffer.allocUnsafeSlow(encoded.length + Math.ceil((end - start) / lineBytes) * 2);
-  const to = new Uint16Array(out.buffer);
-  const lineWords = (lineBytes / 3) * 2;
-  let size = 0;
-  for (let at = 0; at < from.length;) {
-    const stop = Math.min(at + lineWords, from.length);
-    while (at < stop) to[size++] = from[at++] as number;
-    to[size++] = LINE_END;
-  }
+interface LineEncoder {
+  readonly lineBytes: number;
+  /** Characters of a block, before they get their lines. */
+  scratch: Buffer | undefined;
+}
+
+/** Encoded at once by the runtime, then copied into lines. No block may be larger than the first one. */
+function encodeLines(encoder: LineEncoder, input: Uint8Array): Buffer {
+  const { lineBytes } = encoder;
+  encoder.scratch ??= Buffer.allocUnsafeSlow(Math.ceil(input.length / 3) * 4);
+  const { scratch } = encoder;
+  const size = scratch.write(asBuffer(input).toString('base64'), 'latin1');
+  const out = Buffer.allocUnsafeSlow(size + Math.ceil(input.length / lineBytes) * 2);
+  const lineLength = (lineBytes / 3) * 4;
+  const done = IS_LITTLE_ENDIAN ? foldPairs(scratch.subarray(0, size), lineLength, out) : 0;
+  foldLines(scratch.subarray(done, size), lineLength, out, done + (done / lineLength) * 2);
   return out;
+}
+
+/** `bytes`, or a larger copy with room for `size`: grows by doubling, so that a small mail costs little. */
+function withRoom(bytes: Uint8Array<ArrayBuffer>, size: number, limit: number): Uint8Array<ArrayBuffer> {
+  if (size <= bytes.length) return bytes;
+  const grown = new Uint8Array(Math.min(limit, Math.max(2 * bytes.length, size)));
+  grown.set(bytes);
+  return grown;
+}
+
+/** Two lines at a time, in words of 32 bits: the CRLF of the first moves the second by half a word. Returns what it read. */
+function foldPairs(characters: Buffer, lineLength: number, out: Buffer): number {
+  const from = new Int32Array(characters.buffer, characters.byteOffset, characters.length >> 2);
+  const to = new Int32Array(out.buffer, 0, out.length >> 2);
+  const lineWords = lineLength / 4;
+  let read = 0;
+  let written = 0;
+  while (read + 2 * lineWords <= from.length) {
+    for (const stop = read + lineWords; read < stop; read += 1) to[written++] = from[read] as number;
+    let half: number = LINE_END;
+    for (const stop = read + lineWords; read < stop; read += 1) {
+      const word = from[read] as number;
+      to[written++] = half | (word << 16);
+      half = word >>> 16;
+    }
+    to[written++] = half | (LINE_END << 16);
+  }
+  return read * 4;
+}
+
+/** Any lines, in words of 16 bits: characters and line ends come in pairs. */
+function foldLines(characters: Buffer, lineLength: number, out: Buffer, start: number): void {
+  const from = new Uint16Array(characters.buffer, characters.byteOffset, characters.length / 2);
+  const to = new Uint16Array(out.buffer);
+  let written = start / 2;
+  for (let read = 0; read < from.length;) {
+    const stop = Math.min(read + lineLength / 2, from.length);
+    while (read < stop) to[written++] = from[read++] as number;
+    to[written++] = LINE_END;
+  }
 }
 
 /** Characters of a group that is not complete. */
