@@ -3,6 +3,7 @@
 import { type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type HeaderLimits, readMessage, writeHeaderSection } from './header-section.ts';
+import { lineBytesOf, nextLineByte } from './line-bytes.ts';
 
 export type BareLineEnds = 'normalise' | 'refuse';
 
@@ -82,10 +83,11 @@ function rewriteLines(bytes: Buffer, bareLineEnds: BareLineEnds): Buffer {
   return out.subarray(0, size);
 }
 
-/** Index of the first bare CR or LF. A plain loop: searches for single bytes cost far more where lines are short. */
+/** Index of the first bare CR or LF, or the length. */
 function firstBareLineEnd(bytes: Uint8Array): number {
+  const lines = lineBytesOf(bytes);
   for (let at = 0; at < bytes.length; at += 1) {
-    while (at < bytes.length && (bytes[at] as number) > CR) at += 1;
+    at = nextLineByte(lines, at);
     const byte = bytes[at];
     if (byte === CR && bytes[at + 1] === LF) at += 1;
     else if (byte === CR || byte === LF) return at;

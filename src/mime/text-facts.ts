@@ -1,6 +1,7 @@
 // What must be known of a text before it is signed or sent: 8-bit bytes, line lengths, and whatever old relays change.
 import { isAscii } from 'node:buffer';
 import { type Chunks } from '../core/bytes.ts';
+import { type LineBytes, lineBytesOf, nextLineByte } from './line-bytes.ts';
 
 export interface TextFacts {
   readonly is8bit: boolean;
@@ -61,14 +62,33 @@ interface MeterState {
 
 function measure(state: MeterState, bytes: Uint8Array): void {
   state.is8bit ||= !isAscii(bytes);
+  const lines = lineBytesOf(bytes);
   for (let at = 0; at < bytes.length;) {
+    at = measureCleanLines(state, lines, at);
     const start = at;
-    while (at < bytes.length && (bytes[at] as number) > CR) at += 1;
+    at = nextLineByte(lines, at);
     if (at > start) measureRun(state, bytes, start, at);
     if (at === bytes.length) return;
     measureControl(state, bytes[at] as number);
     at += 1;
   }
+}
+
+/** Passes over whole lines that have nothing to them but a length: most lines. Returns where the first other one starts. */
+function measureCleanLines(state: MeterState, lines: LineBytes, from: number): number {
+  if (state.octets > 0 || state.last !== LF) return from;
+  const { bytes } = lines;
+  let longest = state.maxLineOctets;
+  let at = from;
+  for (;;) {
+    const end = nextLineByte(lines, at);
+    if (bytes[end] !== CR || bytes[end + 1] !== LF || bytes[at] === FROM[0]) break;
+    if (end > at && isBlank(bytes[end - 1] as number)) break;
+    if (end - at > longest) longest = end - at;
+    at = end + 2;
+  }
+  state.maxLineOctets = longest;
+  return at;
 }
 
 /** Bytes that are no control characters of interest. */

@@ -1,0 +1,46 @@
+// The one loop over every byte of a text: finds the bytes that end lines, and with them whatever else is CR or less.
+
+/** Bytes, and the same memory as words from the first whole one on. */
+export interface LineBytes {
+  readonly bytes: Uint8Array;
+  readonly words: Int32Array;
+  /** Bytes before the first word. */
+  readonly lead: number;
+}
+
+const CR = 13;
+const NO_WORDS = new Int32Array(0);
+/** In each byte of a word: CR and one more. */
+const ABOVE_CR = 0x0e0e0e0e;
+const HIGH_BITS = 0x80808080;
+
+export function lineBytesOf(bytes: Uint8Array): LineBytes {
+  const lead = -bytes.byteOffset & 3;
+  const count = (bytes.length - lead) >> 2;
+  const words = count > 0 ? new Int32Array(bytes.buffer, bytes.byteOffset + lead, count) : NO_WORDS;
+  return { bytes, words, lead };
+}
+
+/**
+ * Index of the first byte from `from` on that is CR or less, or the length. Eight bytes a step in between; searches of
+ * the runtime for single bytes cost far more where lines are short.
+ */
+export function nextLineByte({ bytes, words, lead }: LineBytes, from: number): number {
+  const { length } = bytes;
+  let at = from;
+  for (const stop = Math.min(length, lead + ((from - lead + 3) & ~3)); at < stop; at += 1) {
+    if ((bytes[at] as number) <= CR) return at;
+  }
+  let index = (at - lead) >> 2;
+  for (const last = words.length - 1; index < last; index += 2) {
+    if (hasLineByte(words[index] as number) || hasLineByte(words[index + 1] as number)) break;
+  }
+  at = Math.max(at, lead + index * 4);
+  while (at < length && (bytes[at] as number) > CR) at += 1;
+  return at;
+}
+
+/** A byte borrows where it is smaller; one that had its high bit before is none. The lowest hit is exact. */
+function hasLineByte(word: number): boolean {
+  return ((word - ABOVE_CR) & ~word & HIGH_BITS) !== 0;
+}
