@@ -1,13 +1,13 @@
 // One S/MIME operation on a file in a process of its own, as the bench runs it:
 // node bench/smime-child.ts encrypt|decrypt|sign|verify MESSAGE OUTPUT KEY.pem CERTIFICATE.pem CA.pem
-import { createWriteStream, readFileSync } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
+import { readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { defaultLimits } from '../src/core/limits.ts';
 import type { StageOutcome } from '../src/core/outcome.ts';
 import { type Certificate, parsePemCertificates } from '../src/smime/certificate.ts';
 import { decryptMessage, encryptMessage, signMessage, verifyMessage } from '../src/smime/message.ts';
 import { readPrivateKey } from '../src/smime/private-key.ts';
-import { BLOCK_BYTES, fileSource } from './file-source.ts';
+import { handleSource, writeChunks, writeFully } from '../src/storage/files.ts';
 
 const [operation = '', input = '', output = '', keyFile = '', certificateFile = '', caFile = ''] =
   process.argv.slice(2);
@@ -20,10 +20,14 @@ const WANTED: Readonly<Record<string, string>> = {
 const options = { limits: { ...defaultLimits, maxMessageBytes: 1_000_000_000 }, at: new Date() };
 const key = readPrivateKey(readFileSync(keyFile));
 const certificate = onlyCertificate(certificateFile);
-const message = fileSource(input);
+const file = await open(input);
+const message = handleSource(file, (await file.stat()).size);
+const target = await open(output, 'w');
 
 let outcome: StageOutcome | undefined;
-await pipeline(watched(stage()), createWriteStream(output, { highWaterMark: BLOCK_BYTES }));
+await writeChunks({ write: (bytes) => writeFully(target, bytes) }, watched(stage()));
+await target.close();
+await file.close();
 const isIntact = outcome?.kind !== 'verified' || outcome.signatures[0].integrity === 'intact';
 if (outcome?.kind !== WANTED[operation] || !isIntact) throw new Error(`outcome: ${outcome?.kind ?? 'none'}`);
 // Kibibytes on Linux.

@@ -1,10 +1,11 @@
 // The file operations that durability rests on, as one small interface: the crash tests put a model behind it.
 import { constants } from 'node:fs';
 import { open, readdir, rename, unlink } from 'node:fs/promises';
-import type { ByteSource, Chunks } from '../core/bytes.ts';
+import { type ByteSource, type Chunks, rechunk } from '../core/bytes.ts';
 import { damagedError } from './storage-error.ts';
 
-const READ_BYTES = 128 * 1024;
+const READ_BYTES = 256 * 1024;
+const WRITE_BYTES = 256 * 1024;
 
 /** A file being written, from its creation to its close. */
 export interface NewFile {
@@ -60,18 +61,36 @@ export function handleSource(handle: PositionalReader, size: number): ByteSource
   };
 }
 
+/** The next block is read while the last one is worked on. */
 async function* readRange(
   handle: PositionalReader,
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array, void> {
-  for (let at = start; at < end;) {
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) throw damagedError('a stored file is shorter than it was');
-    yield buffer.subarray(0, bytesRead);
-    at += bytesRead;
+  let at = start;
+  let ahead = at < end ? readBlock(handle, at, end) : undefined;
+  try {
+    while (ahead) {
+      const bytes: Uint8Array = await ahead;
+      at += bytes.length;
+      ahead = at < end ? readBlock(handle, at, end) : undefined;
+      yield bytes;
+    }
+  } finally {
+    // Nobody may close the handle under a read.
+    await ahead?.catch(() => undefined);
   }
+}
+
+/** A failure is told by whoever awaits the block, however late that is. */
+function readBlock(handle: PositionalReader, at: number, end: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
+  const block = handle.read(buffer, 0, buffer.length, at).then(({ bytesRead }) => {
+    if (bytesRead === 0) throw damagedError('a stored file is shorter than it was');
+    return buffer.subarray(0, bytesRead);
+  });
+  block.catch(() => undefined);
+  return block;
 }
 
 /** Writes all of `bytes`: a short write is continued, never taken for success. */
@@ -85,17 +104,22 @@ export async function writeFully(
   }
 }
 
-/** Writes a stream to a new file in pieces of at least 64 KiB, so that small chunks do not cost a call each. */
+/**
+ * Writes a stream to a new file in large pieces, so that small chunks do not cost a call each; the next piece is made
+ * while the last one is written. Nothing is being written any more when it resolves or rejects.
+ */
 export async function writeChunks(file: Pick<NewFile, 'write'>, chunks: Chunks): Promise<void> {
-  let pending: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of chunks) {
-    pending.push(chunk);
-    size += chunk.length;
-    if (size < READ_BYTES / 2) continue;
-    await file.write(Buffer.concat(pending, size));
-    pending = [];
-    size = 0;
+  let writing = Promise.resolve();
+  try {
+    for await (const piece of rechunk(chunks, WRITE_BYTES)) {
+      await writing;
+      writing = file.write(piece);
+      // A failure is told by the next wait.
+      writing.catch(() => undefined);
+    }
+  } catch (error) {
+    await writing.catch(() => undefined);
+    throw error;
   }
-  if (size > 0) await file.write(Buffer.concat(pending, size));
+  await writing;
 }
