@@ -24,7 +24,7 @@ export async function* encodeBase64(chunks: Chunks, lineLength = 76): AsyncGener
   const lineBytes = (lineLength / 4) * 3;
   const blockBytes = Math.ceil(BLOCK_BYTES / lineBytes) * lineBytes;
   const encoder: LineEncoder = { lineBytes, scratch: undefined };
-  let pending = new Uint8Array(0);
+  let pending = Buffer.alloc(0);
   let filled = 0;
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length;) {
@@ -89,9 +89,9 @@ function encodeLines(encoder: LineEncoder, input: Uint8Array): Buffer {
 }
 
 /** `bytes`, or a larger copy with room for `size`: grows by doubling, so that a small mail costs little. */
-function withRoom(bytes: Uint8Array<ArrayBuffer>, size: number, limit: number): Uint8Array<ArrayBuffer> {
+function withRoom(bytes: Buffer<ArrayBuffer>, size: number, limit: number): Buffer<ArrayBuffer> {
   if (size <= bytes.length) return bytes;
-  const grown = new Uint8Array(Math.min(limit, Math.max(2 * bytes.length, size)));
+  const grown = Buffer.allocUnsafe(Math.min(limit, Math.max(2 * bytes.length, size)));
   grown.set(bytes);
   return grown;
 }

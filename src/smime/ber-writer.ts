@@ -8,6 +8,7 @@ export const END_OF_CONTENTS: Uint8Array = Buffer.alloc(2);
 export const NULL: Uint8Array = Buffer.from([0x05, 0x00]);
 
 const PIECE_BYTES = 65_536;
+const oids = new Map<string, Buffer>();
 
 /** One element with a definite, minimal length. `identifier` is the identifier octet. */
 export function element(identifier: number, ...contents: readonly Uint8Array[]): Buffer {
@@ -45,10 +46,14 @@ export function integer(value: number): Buffer {
   return element(0x02, Buffer.from(bytes));
 }
 
-/** An OBJECT IDENTIFIER from its dotted form; arcs below 2^31. */
+/** An OBJECT IDENTIFIER from its dotted form; arcs below 2^31. Only for identifiers of ours: each is kept. */
 export function oid(dotted: string): Buffer {
+  const known = oids.get(dotted);
+  if (known) return known;
   const [first = 0, second = 0, ...arcs] = dotted.split('.').map(Number);
-  return element(0x06, Buffer.from([40 * first + second, ...arcs].flatMap(base128)));
+  const written = element(0x06, Buffer.from([40 * first + second, ...arcs].flatMap(base128)));
+  oids.set(dotted, written);
+  return written;
 }
 
 /** An AlgorithmIdentifier; without parameters they are absent, not NULL. */
