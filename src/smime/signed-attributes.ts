@@ -12,6 +12,7 @@ export interface SignedAttributes {
 }
 
 const UNIVERSAL_CONSTRUCTED = new Set<number>([TAG.sequence, TAG.set]);
+const SIGNED_ONLY = new Set<string>([ID.contentType, ID.messageDigest, ID.signingTime]);
 const GENERALIZED_TIME_FROM_YEAR = 2050;
 /** What our decrypt stage reads, best first (RFC 8551 §2.5.2). */
 const CAPABILITIES = [ID.aes256Gcm, ID.aes128Gcm, ID.aes256Cbc, ID.aes128Cbc];
@@ -53,6 +54,8 @@ function readSet(set: DerNode, signed: Buffer): SignedAttributes | string {
   const signingTime = only(set, ID.signingTime);
   if (contentType === 'repeated' || messageDigest === 'repeated' || signingTime === 'repeated')
     return 'a signed attribute is repeated';
+  if (contentType === 'empty' || messageDigest === 'empty' || signingTime === 'empty')
+    return 'a signed attribute is missing its value';
   if (!contentType || messageDigest?.tag !== TAG.octetString) return 'a signed attribute is missing';
   return {
     signed,
@@ -62,8 +65,16 @@ function readSet(set: DerNode, signed: Buffer): SignedAttributes | string {
   };
 }
 
+/**
+ * Whether the `[1]` of a SignerInfo holds an attribute that has to be signed (RFC 5652 §11.1-11.3). Throws GatewayError
+ * `config-invalid` where it is malformed.
+ */
+export function hasMisplacedAttribute(unsigned: DerNode): boolean {
+  return listOf(unsigned, 0xa1).some((node) => SIGNED_ONLY.has(oidOf(fieldsOf(node).take(TAG.oid))));
+}
+
 /** The single value of the single attribute of that type. */
-function only(set: DerNode, type: string): DerNode | 'repeated' | undefined {
+function only(set: DerNode, type: string): DerNode | 'repeated' | 'empty' | undefined {
   const found = listOf(set, TAG.set).filter((node) => oidOf(fieldsOf(node).take(TAG.oid)) === type);
   if (found.length > 1) return 'repeated';
   if (!found[0]) return undefined;
@@ -71,7 +82,7 @@ function only(set: DerNode, type: string): DerNode | 'repeated' | undefined {
   fields.take(TAG.oid);
   const values = listOf(fields.take(TAG.set), TAG.set);
   fields.end();
-  return values.length > 1 ? 'repeated' : values[0];
+  return values.length > 1 ? 'repeated' : (values[0] ?? 'empty');
 }
 
 /** What parseDer does not look at: string types that are constructed, and the order within a SET OF. */

@@ -14,7 +14,7 @@ import { type TrustContext, validateChain } from './chain.ts';
 import type { ContentDigests } from './content-digest.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
 import { isNamedBy, parseRecipientId, type RecipientId } from './recipient-info.ts';
-import { readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
+import { hasMisplacedAttribute, readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
 
 export interface SignerInfo {
   readonly id: RecipientId;
@@ -22,6 +22,8 @@ export interface SignerInfo {
   readonly digest: DigestName | undefined;
   /** The `[0]` as it stands. */
   readonly signedAttributes: Buffer | undefined;
+  /** An attribute that has to be signed stands among those that are not. */
+  readonly hasMisplacedAttribute: boolean;
   readonly algorithm: SignerAlgorithm | undefined;
   readonly signature: Buffer;
 }
@@ -52,12 +54,13 @@ export function parseSignerInfo(bytes: Uint8Array): SignerInfo {
   const attributes = fields.optional(0xa0);
   const algorithm = fields.take(TAG.sequence);
   const signature = octetsOf(fields.any());
-  fields.optional(0xa1);
+  const unsigned = fields.optional(0xa1);
   fields.end();
   return {
     id,
     digest,
     signedAttributes: attributes?.raw,
+    hasMisplacedAttribute: unsigned !== undefined && hasMisplacedAttribute(unsigned),
     algorithm: readAlgorithm(algorithm, digest),
     signature,
   };
@@ -114,6 +117,8 @@ function contentProblem(
   // are such bytes (test: sigattrs).
   if (attributes === undefined) return 'the signature has no signed attributes';
   if (typeof attributes === 'string') return attributes;
+  // SECURITY: other software may show such a time or digest as what was signed (test: misplaced attributes).
+  if (signer.hasMisplacedAttribute) return 'an attribute that has to be signed is not';
   if (content.digests.isAttributeSet) return 'the content is a set of attributes';
   if (attributes.contentType !== content.contentType) return 'the signature is for another type of content';
   if (!signer.digest) return undefined;

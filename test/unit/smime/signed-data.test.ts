@@ -45,6 +45,8 @@ interface Parts {
   readonly embedded?: Uint8Array;
   readonly contentType?: string;
   readonly certificates?: readonly Uint8Array[];
+  /** Attributes that the signature does not cover. */
+  readonly unsigned?: readonly Uint8Array[];
 }
 
 function signerInfo(parts: Parts, covered: Uint8Array): Buffer {
@@ -62,6 +64,7 @@ function signerInfo(parts: Parts, covered: Uint8Array): Buffer {
     ...(attributes ? [Buffer.concat([Buffer.from([0xa0]), attributes.subarray(1)])] : []),
     parts.signatureAlgorithm ?? algorithmIdentifier(ID.rsaEncryption, NULL),
     octetString(parts.signature ?? sign(hash, signed, parts.signingKey ?? signer.key)),
+    ...(parts.unsigned ? [tagged(1, ...parts.unsigned)] : []),
   );
 }
 
@@ -201,6 +204,7 @@ const indefiniteSet = Buffer.concat([
   standardAttributes(digest).subarray(2),
   Buffer.alloc(2),
 ]);
+const time = element(0x17, Buffer.from('260304050607Z'));
 const constructed = setOf(typeAttribute, attribute(ID.messageDigest, element(0x24, octetString(digest))));
 // Signed over their DER form, sent in another: a verifier that encodes anew would accept it.
 const overDer = { signature: sign('sha256', standardAttributes(digest), alice.key) };
@@ -241,6 +245,15 @@ test('signatures that do not stand for the content', async (t) => {
       { attributes: setOf(typeAttribute, attribute(ID.messageDigest)) },
       /missing/,
     ],
+    [
+      'signing time without value',
+      { attributes: setOf(typeAttribute, attribute(ID.signingTime), digestAttribute(digest)) },
+      /missing/,
+    ],
+    // misplaced attributes
+    ['signing time that is not signed', { unsigned: [attribute(ID.signingTime, time)] }, /has to be signed/],
+    ['message digest that is not signed', { unsigned: [digestAttribute(digest)] }, /has to be signed/],
+    ['content type that is not signed', { unsigned: [typeAttribute] }, /has to be signed/],
     ['content type missing', { attributes: setOf(digestAttribute(digest)) }, /missing/],
     [
       'content type of something else',
@@ -281,6 +294,8 @@ test('signatures that do not stand for the content', async (t) => {
 test('the builder of these cases makes good signatures', async () => {
   assert.equal((await judgeOne(signedData({}), CONTENT)).integrity, 'intact');
   assert.equal((await judgeOne(signedData({ embedded: CONTENT }))).integrity, 'intact');
+  const countersigned = { unsigned: [attribute('1.2.840.113549.1.9.6', NULL)] };
+  assert.equal((await judgeOne(signedData(countersigned), CONTENT)).integrity, 'intact');
 });
 
 test('signer table: algorithms as other software names them', async (t) => {
