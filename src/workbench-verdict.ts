@@ -43,6 +43,7 @@ export function judge(
     case 'not-verified':
       return notVerified(outcome, header);
     case 'headers':
+    case 'header-compared':
     case undefined:
       throw new GatewayError('unplanned', 'the steps came to no outcome');
   }

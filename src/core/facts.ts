@@ -30,6 +30,8 @@ export interface Facts {
   readonly isAutomatic: boolean;
   /** text/calendar with a METHOD, anywhere in the message (RFC 6047 §2.4). */
   readonly isCalendar: boolean;
+  /** A TNEF part (winmail.dat), anywhere in the message: what Outlook writes instead of MIME. */
+  readonly hasTnef: boolean;
   /** Look-ups made before deciding, so that decide() stays pure: by recipient `Address.key`. */
   readonly encryptionKeys: ReadonlyMap<string, Readonly<Record<KeyFormat, KeyLookup>>>;
   readonly signingKeys: Readonly<Record<KeyFormat, KeyLookup>>;

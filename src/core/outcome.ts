@@ -20,6 +20,9 @@ export interface SignatureResult {
 export type NotDecryptedReason =
   'not-encrypted' | 'no-recipient' | 'password-only' | 'unsupported' | 'malformed' | 'failed';
 
+/** RFC 9788 with its two values of hp; what was written before it; a message in the message (RFC 8551 §3.1). */
+export type ProtectedForm = 'hp-clear' | 'hp-cipher' | 'v1' | 'memory-hole' | 'wrapped';
+
 export type StageOutcome =
   | { readonly kind: 'headers' }
   | { readonly kind: 'signed'; readonly format: KeyFormat; readonly keyId: string }
@@ -38,6 +41,15 @@ export type StageOutcome =
       readonly algorithm: string;
       /** Signatures inside the same OpenPGP message; CMS signatures come from a verify stage of their own. */
       readonly signatures: readonly SignatureResult[];
+    }
+  | {
+      /** The protected header was compared with the outer one, and the Subject put back where that may be. */
+      readonly kind: 'header-compared';
+      readonly form: ProtectedForm;
+      /** `kept`: the outer one is a placeholder and stays, since a signature is broken or nothing was decrypted. */
+      readonly subject: 'same' | 'restored' | 'kept' | 'differs' | 'none';
+      /** Names of other fields that are not what was protected, in lower case. Never values. */
+      readonly differs: readonly string[];
     }
   | { readonly kind: 'not-decrypted'; readonly reason: NotDecryptedReason }
   | {

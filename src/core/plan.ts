@@ -5,6 +5,14 @@ import type { LegName } from './leg.ts';
 import type { Recipient } from './envelope.ts';
 import type { NonEmpty } from './non-empty.ts';
 
+/** How header fields go into the cryptographic payload (RFC 9788). */
+export interface HeaderProtection {
+  /** What the payload says of itself: whether an encrypting layer was put around it. */
+  readonly hp: 'clear' | 'cipher';
+  /** Only with `cipher`: the outer Subject becomes a placeholder. */
+  readonly isSubjectHidden: boolean;
+}
+
 /** One step of a copy, in the order in which the steps run. */
 export type Step =
   /** Removes fields of the given class from the outer header section; which ones is tenant/exchange-headers' business. */
@@ -14,18 +22,27 @@ export type Step =
       /** The body changes: signatures over the old one (DKIM, ARC) go as well. */
       readonly isRewritten?: boolean;
     }
-  | { readonly kind: 'sign'; readonly format: KeyFormat; readonly key: KeyId }
+  | {
+      readonly kind: 'sign';
+      readonly format: KeyFormat;
+      readonly key: KeyId;
+      readonly protection?: HeaderProtection;
+    }
   /** With `sign`, one OpenPGP message that is signed and encrypted (RFC 3156 §6.2). */
   | {
       readonly kind: 'encrypt';
       readonly format: KeyFormat;
       readonly keys: NonEmpty<KeyId>;
       readonly sign?: KeyId;
+      /** Where no step before it has protected the header. */
+      readonly protection?: HeaderProtection;
     }
   /** Decrypts the top-level entity with keys of `owner`'s addresses only. */
   | { readonly kind: 'decrypt'; readonly owner: NonEmpty<Recipient>; readonly onFailure: 'deliver-marked' }
   /** Verifies the signatures that are there after decryption. */
   | { readonly kind: 'verify'; readonly onInvalid: 'deliver-marked' | 'refuse' }
+  /** Compares the header inside the layers that were taken off with the outer one, and puts the Subject back. */
+  | { readonly kind: 'compare-header'; readonly isMarked: boolean }
   /** Writes the results of decrypt and verify into X-Postern-* fields of the outer header. */
   | { readonly kind: 'mark' }
   /** Signs with DKIM for this domain, in place of the signature that was stripped. */

@@ -49,15 +49,17 @@ export async function* wrapMessage(
 
 /**
  * Rebuilds a message from a decrypted or unwrapped entity: the outer fields byte for byte, and of the inner header only
- * its Content-* fields. Bare line ends of the inner entity become CRLF. Throws GatewayError `header-malformed` for an
+ * its Content-* fields; `onInner` is shown all of it. Bare line ends of the inner entity become CRLF. Throws GatewayError `header-malformed` for an
  * inner header that cannot be read, `bare-line-end` for NUL.
  */
 export async function* unwrapMessage(
   outerHeader: HeaderSection,
   inner: Chunks,
   limits: HeaderLimits,
+  onInner?: (header: HeaderSection) => void,
 ): AsyncGenerator<Uint8Array, void> {
   const { header, body } = await readMessage(canonicalLines(inner, 'normalise'), limits);
+  onInner?.(header);
   // SECURITY: an inner From, To or proof field would overwrite what was checked on the outside (test: inner-headers).
   yield* wrapMessage(splitFields(outerHeader).outer, splitFields(header).content, body);
 }

@@ -2,7 +2,9 @@
 // §3.1.3, RFC 3156 §3). Only the parts that need it are re-encoded; every other byte stays, header fields included.
 import { type ByteSource, type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
-import { entityHeader, splitFields } from './entity.ts';
+import type { HeaderProtection } from '../core/plan.ts';
+import { entityHeader } from './entity.ts';
+import { divideFields } from './header-protection.ts';
 import { type HeaderField, isNamed, makeField, writeHeaderSection } from './header-section.ts';
 import { type MimeLimits, type Region, type ScannedPart, scanParts } from './part-scanner.ts';
 import { encodeQuotedPrintable } from './quoted-printable.ts';
@@ -37,19 +39,22 @@ const CRLF = Buffer.from('\r\n');
  * Prepares a message in canonical form. Signed and encrypted parts are never touched, whatever they hold. Throws
  * GatewayError `mime-malformed` beyond a limit, or where a part must be changed and its structure cannot be read.
  */
-export async function prepareEntity(message: ByteSource, limits: MimeLimits): Promise<PreparedEntity> {
+export async function prepareEntity(
+  message: ByteSource,
+  limits: MimeLimits,
+  protection?: HeaderProtection,
+): Promise<PreparedEntity> {
   const parts = await scanParts(message.open(), limits, { depth: 'all', isMeasured: true });
   const [root] = parts;
   if (root?.header === undefined) throw malformed('the message has no header');
   const encodings = new Map(parts.map((part) => [part, newEncoding(part)]));
   relabelComposites(parts, encodings);
   const edits = parts.flatMap((part) => editsOf(part, encodings.get(part))).sort((a, b) => a.start - b.start);
-  const { outer, content } = splitFields(root.header);
+  const own = root.header.fields;
+  const fields = hasUnlabelled8bit(root) ? [makeField('Content-Type', 'text/plain'), ...own] : own;
+  const { outer, content } = divideFields({ fields }, protection);
   const encoding = encodings.get(root);
-  const fields = encoding === undefined ? content : withEncoding(content, encoding);
-  const head = entityHeader(
-    hasUnlabelled8bit(root) ? [makeField('Content-Type', 'text/plain'), ...fields] : fields,
-  );
+  const head = entityHeader(encoding === undefined ? content : withEncoding(content, encoding));
   return {
     outer,
     entity: { open: () => writeEntity(message, head, root.bodyStart, edits) },

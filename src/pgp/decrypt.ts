@@ -102,7 +102,7 @@ async function* release(
     signatures = yield* readSignedMessage(unclosed(plain), verification, options);
   }
   try {
-    yield* unwrapMessage(outer, content(), options.limits);
+    yield* unwrapMessage(outer, content(), options.limits, options.onInner);
   } catch (error) {
     if (!isContentError(error)) throw error;
     await readToEnd(plain);

@@ -4,7 +4,8 @@ import { type ByteSource, type Chunks, collect, concat, rangeOf } from '../core/
 import { GatewayError } from '../core/errors.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { StageOutcome } from '../core/outcome.ts';
-import { entityHeader, splitFields, wrapMessage } from '../mime/entity.ts';
+import { entityHeader, wrapMessage } from '../mime/entity.ts';
+import { divideFields } from '../mime/header-protection.ts';
 import { type HeaderField, readMessage } from '../mime/header-section.ts';
 import { makeBoundary, makeContentType, writeMultipart } from '../mime/multipart-writer.ts';
 import { prepareEntity } from '../mime/prepare.ts';
@@ -57,7 +58,7 @@ export async function* encryptMessage(
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { header, body } = await readMessage(message, options.limits);
-  const { outer, content } = splitFields(header);
+  const { outer, content } = divideFields(header, options.protection);
   const entity = concat(entityHeader(content), body);
   yield* wrapEncrypted(outer, encryptContent(entity, keys, undefined, options));
   return { kind: 'encrypted', format: 'pgp', keyIds: keyIdsOf(keys) };
@@ -73,7 +74,7 @@ export async function* signAndEncryptMessage(
   signer: PgpPrivateKey,
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { outer, entity } = await prepareEntity(message, options.limits);
+  const { outer, entity } = await prepareEntity(message, options.limits, options.protection);
   yield* wrapEncrypted(outer, encryptContent(entity.open(), keys, signer, options));
   return { kind: 'encrypted', format: 'pgp', keyIds: keyIdsOf(keys), signed: true };
 }
@@ -87,7 +88,7 @@ export async function* signMessage(
   signer: PgpPrivateKey,
   options: PgpOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { outer, entity } = await prepareEntity(message, options.limits);
+  const { outer, entity } = await prepareEntity(message, options.limits, options.protection);
   const signature = await openContentSigner(signer, options);
   const boundary = makeBoundary();
   const contentType = makeContentType('multipart/signed', {

@@ -2,11 +2,16 @@
 // global configuration is never touched, so that two callers cannot change each other's rules.
 import { type Config, config, enums } from 'openpgp';
 import type { Limits } from '../core/limits.ts';
+import type { HeaderProtection } from '../core/plan.ts';
+import type { HeaderSection } from '../mime/header-section.ts';
 
 /** What every operation on a message needs. `at` is the time at which keys and signatures are judged. */
 export interface PgpOptions {
   readonly limits: Limits;
   readonly at: Date;
+  readonly protection?: HeaderProtection;
+  /** Called with the header of what was inside. It counts as little as the content until the outcome is there. */
+  readonly onInner?: (header: HeaderSection) => void;
 }
 
 /** PKESK packets in one message (RFC 9580 §5.1). SECURITY: each one tried costs a private key operation (test: pkesk-flood). */

@@ -39,6 +39,7 @@ export async function inspect(
       isReport ||
       isAutoSubmitted(fieldsNamed(header, 'auto-submitted').map(fieldValue)),
     isCalendar: structure.isCalendar,
+    hasTnef: structure.hasTnef,
     encryptionKeys: new Map(),
     signingKeys: { smime: NO_KEYS, pgp: NO_KEYS },
   };

@@ -1,6 +1,7 @@
 // Step -> stage. Adding a kind of step without a stage does not compile.
 import type { Step } from '../core/plan.ts';
 import type { Stage, StageContext } from './stage.ts';
+import { compareHeaderStage } from './stages/compare-header.ts';
 import { decryptStage } from './stages/decrypt.ts';
 import { dkimStage } from './stages/dkim.ts';
 import { doneStage } from './stages/done.ts';
@@ -22,6 +23,8 @@ export function stageFor(step: Step, context: StageContext): Promise<Stage> | St
       return decryptStage(step, context);
     case 'verify':
       return verifyStage(step, context);
+    case 'compare-header':
+      return compareHeaderStage(step, context);
     case 'mark':
       return markStage(step, context);
     case 'dkim':

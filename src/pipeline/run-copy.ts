@@ -5,7 +5,7 @@ import type { StageOutcome } from '../core/outcome.ts';
 import type { Copy } from '../core/plan.ts';
 import type { Hold, Holds } from '../storage/hold.ts';
 import { stageFor } from './registry.ts';
-import { replaces, type Stage, type StageContext } from './stage.ts';
+import { type InnerHeader, replaces, type Stage, type StageContext } from './stage.ts';
 
 export interface RunResult extends AsyncDisposable {
   readonly body: ByteSource;
@@ -23,16 +23,17 @@ export async function runCopy(
   copy: Copy,
   source: ByteSource,
   holds: Holds,
-  context: Omit<StageContext, 'done'>,
+  context: Omit<StageContext, 'done' | 'inner'>,
 ): Promise<RunResult> {
   const outcomes: StageOutcome[] = [];
+  const inner: InnerHeader = {};
   await using open = new AsyncDisposableStack();
   const maxBytes = context.limits.maxMessageBytes * GROWTH;
   const hold = async (chunks: Chunks): Promise<Hold> => open.use(await holds.write(chunks, maxBytes));
 
   let current: ByteSource | Chunks = source;
   for (const step of copy.steps) {
-    const stage: Stage = await stageFor(step, { ...context, done: outcomes });
+    const stage: Stage = await stageFor(step, { ...context, done: outcomes, inner });
     if (stage.input === 'source') {
       const input: ByteSource = isSource(current) ? current : await hold(current);
       const output = recordOutcome(stage.run(input), outcomes);

@@ -7,6 +7,7 @@ import type { TenantId } from '../core/origin.ts';
 import type { StageOutcome } from '../core/outcome.ts';
 import type { Secret } from '../core/secret.ts';
 import type { TenantKeys } from '../keys/store.ts';
+import type { HeaderSection } from '../mime/header-section.ts';
 import type { Certificate } from '../smime/certificate.ts';
 import type { DoneTokens } from '../tenant/done-marker.ts';
 
@@ -41,6 +42,15 @@ export interface StageContext {
   /** Where the tenant's mail goes back to it. */
   readonly loopBack?: { readonly key: Secret; readonly tokens: DoneTokens };
   readonly done: readonly StageOutcome[];
+  readonly inner: InnerHeader;
+}
+
+/**
+ * The header of the entity that decrypt or verify last took out, until the next stage needs it. SECURITY: not part of an
+ * outcome, since those are logged and shown (test: no protected subject).
+ */
+export interface InnerHeader {
+  header?: HeaderSection;
 }
 
 /** Whether the output of a stage replaces its input. */
@@ -50,6 +60,7 @@ export function replaces(outcome: StageOutcome): boolean {
     case 'signed':
     case 'encrypted':
     case 'decrypted':
+    case 'header-compared':
       return true;
     case 'verified':
       return outcome.form === 'opaque';

@@ -4,7 +4,7 @@ import type { Recipient } from '../core/envelope.ts';
 import type { KeyId } from '../core/key.ts';
 import { formatLeg, type LegName } from '../core/leg.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
-import type { Copy, Step } from '../core/plan.ts';
+import type { Copy, HeaderProtection, Step } from '../core/plan.ts';
 import type { KeyUse } from './treatment.ts';
 
 /** One recipient that gets the message, with what was decided for it. */
@@ -14,6 +14,7 @@ export interface Sending {
   readonly rule: string;
   readonly sign?: KeyUse;
   readonly encrypt?: KeyUse;
+  readonly protection?: HeaderProtection;
 }
 
 /** Groups in the order of the first recipient of each. `visible` holds the address keys of To and Cc. */
@@ -31,15 +32,23 @@ function groupKey({ recipient, leg, rule, sign, encrypt }: Sending, visible: Rea
 }
 
 function copyFor(group: NonEmpty<Sending>): Copy {
-  const [{ leg, rule, sign, encrypt }] = group;
+  const [{ leg, rule, sign, encrypt, protection }] = group;
+  const protecting = protection && { protection };
   const isRewritten = sign !== undefined || encrypt !== undefined;
   const steps: Step[] = [{ kind: 'strip', direction: 'outbound', ...(isRewritten && { isRewritten }) }];
   const keys = uniqueKeys(group);
   if (encrypt !== undefined && isNonEmpty(keys)) {
     const isCombined = sign !== undefined && sign.format === 'pgp' && encrypt.format === 'pgp';
-    if (sign !== undefined && !isCombined) steps.push({ kind: 'sign', ...sign });
-    steps.push({ kind: 'encrypt', format: encrypt.format, keys, ...(isCombined && { sign: sign.key }) });
-  } else if (sign !== undefined) steps.push({ kind: 'sign', ...sign });
+    const isApart = sign !== undefined && !isCombined;
+    if (isApart) steps.push({ kind: 'sign', ...sign, ...protecting });
+    steps.push({
+      kind: 'encrypt',
+      format: encrypt.format,
+      keys,
+      ...(isCombined && { sign: sign.key }),
+      ...(!isApart && protecting),
+    });
+  } else if (sign !== undefined) steps.push({ kind: 'sign', ...sign, ...protecting });
   return { recipients: recipientsOf(group), steps, leg, mustEncrypt: encrypt !== undefined, rule };
 }
 

@@ -62,6 +62,9 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
     rule: 'inbound',
   });
   const verify: Step[] = inbound.verify ? [{ kind: 'verify', onInvalid: inbound.onInvalidSignature }] : [];
+  const compare: Step[] = inbound.readsProtectedHeaders
+    ? [{ kind: 'compare-header', isMarked: inbound.mark }]
+    : [];
   const mark: Step[] = inbound.mark ? [{ kind: 'mark' }] : [];
   const plan = (copies: readonly Copy[], because: string): Plan => ({
     copies: copies.map((each) => withDone(policy, each, 'inbound')),
@@ -70,7 +73,10 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
   });
   if (facts.shape.kind === 'plain') return plan([copy(recipients, [])], 'plain: delivered as it came');
   if (facts.shape.kind === 'signed')
-    return plan([copy(recipients, [...verify, ...mark])], 'signed: verified and marked as the policy says');
+    return plan(
+      [copy(recipients, [...verify, ...(inbound.verify ? compare : []), ...mark])],
+      'signed: verified and marked as the policy says',
+    );
   // SECURITY: whoever can make the tenant's side answer or forward by itself must not get plaintext out of it
   // (test: inbound-automatic).
   if (isSelfService(facts))
@@ -79,7 +85,12 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
   const copies = recipients.map((recipient) =>
     copy(
       [recipient],
-      [{ kind: 'decrypt', owner: [recipient], onFailure: inbound.onDecryptFailure }, ...verify, ...mark],
+      [
+        { kind: 'decrypt', owner: [recipient], onFailure: inbound.onDecryptFailure },
+        ...verify,
+        ...compare,
+        ...mark,
+      ],
     ),
   );
   return plan(copies, "encrypted: opened with the recipient's own keys");
@@ -132,8 +143,10 @@ function isListField({ name, value }: Facts['fields'][number]): boolean {
   return name === 'precedence' && /^(list|bulk|junk)$/i.test(value.trim());
 }
 
-function pick({ sign, encrypt }: Pick<Sending, 'sign' | 'encrypt'>): Pick<Sending, 'sign' | 'encrypt'> {
-  return { ...(sign && { sign }), ...(encrypt && { encrypt }) };
+type Decided = Pick<Sending, 'sign' | 'encrypt' | 'protection'>;
+
+function pick({ sign, encrypt, protection }: Decided): Decided {
+  return { ...(sign && { sign }), ...(encrypt && { encrypt }), ...(protection && { protection }) };
 }
 
 function entry(recipient: Recipient, rule: string, matched: boolean, because: string): RuleTrace {

@@ -88,6 +88,7 @@ const when = z
     subject_tag: text().optional().describe('Text anywhere in the subject, letter case aside'),
     header: header.optional(),
     calendar: z.boolean().optional(),
+    tnef: z.boolean().optional().describe('Whether the message holds a winmail.dat of Outlook'),
     automatic: z.boolean().optional(),
     shape: z
       .array(z.enum(['plain', 'signed', 'encrypted']))
@@ -120,6 +121,10 @@ const treatment = {
     .optional()
     .describe('Refuses the message with this text'),
   already_encrypted: z.enum(['pass', 'refuse']).optional().describe('Default: pass'),
+  protect_headers: z
+    .enum(['off', 'signed', 'confidential-subject'])
+    .optional()
+    .describe('Header fields inside the signature or encryption (RFC 9788). Default: off'),
   calendar: z.literal('exempt').optional().describe('Exempts invitations from encrypt: required'),
 };
 
@@ -160,6 +165,10 @@ export const policyDocument = z.strictObject({
       on_decrypt_failure: z.literal('deliver-marked').default('deliver-marked'),
       on_invalid_signature: z.enum(['deliver-marked', 'refuse']).default('deliver-marked'),
       mark: z.boolean().default(true),
+      protected_headers: z
+        .boolean()
+        .default(true)
+        .describe('Puts a hidden Subject back and compares protected header fields with the outer ones'),
       require_tls: z.boolean().default(false).describe('Takes mail for the tenant under TLS only'),
     })
     .prefault({}),
@@ -221,6 +230,10 @@ function checkTreatment(value: TreatmentFields, context: Context): void {
   if (new Set(formats).size !== formats.length) report('formats', 'names a format twice');
   if (value.calendar !== undefined && value.encrypt !== 'required')
     report('calendar', 'exempts from encrypt: required only; other rules leave invitations alone anyway');
+  if (value.encrypt === 'never' && value.protect_headers === 'confidential-subject')
+    report('protect_headers', 'a Subject is confidential in encrypted mail only; write signed');
+  if (value.encrypt === 'never' && value.sign === 'none' && value.protect_headers === 'signed')
+    report('protect_headers', 'has no meaning where nothing is signed or encrypted; remove it');
   // One message never carries S/MIME inside OpenPGP of ours, or the reverse.
   const isForced = value.sign === 'smime' || value.sign === 'pgp';
   if (isForced && value.encrypt !== 'never' && formats.some((format) => format !== value.sign))

@@ -6,7 +6,7 @@ import { errorTable } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
 import type { KeyId, KeyLookup, UsableKey } from '../core/key.ts';
 import { formatLeg } from '../core/leg.ts';
-import type { Copy, Plan, Refusal, Step } from '../core/plan.ts';
+import type { Copy, HeaderProtection, Plan, Refusal, Step } from '../core/plan.ts';
 
 const SHORT_ID = 22;
 
@@ -24,10 +24,11 @@ export function explainPlan(plan: Plan, facts: Facts): string {
   return `${lines.join('\n')}\n`;
 }
 
-function describeMessage({ envelope, from, size, shape, isAutomatic, isCalendar }: Facts): string {
+function describeMessage({ envelope, from, size, shape, isAutomatic, isCalendar, hasTnef }: Facts): string {
   const marks = [
     shape.kind === 'plain' ? 'plain' : `${shape.kind} (${shape.format})`,
     ...(isCalendar ? ['invitation'] : []),
+    ...(hasTnef ? ['winmail.dat'] : []),
     ...(isAutomatic ? ['automatic'] : []),
   ];
   const sender = from?.text ?? envelope.sender?.text ?? '<>';
@@ -60,15 +61,23 @@ type Describe = { readonly [K in Step['kind']]: (step: Extract<Step, { kind: K }
 
 const describe: Describe = {
   strip: (step) => `strip header fields (${step.direction})`,
-  sign: (step) => `sign with ${step.key}`,
-  encrypt: ({ keys, sign }) =>
-    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}`,
+  sign: ({ key, protection }) => `sign with ${key}${protectionText(protection)}`,
+  encrypt: ({ keys, sign, protection }) =>
+    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}${protectionText(protection)}`,
   decrypt: (step) => `decrypt with keys of ${listed(step.owner)}; on failure ${step.onFailure}`,
   verify: (step) => `verify signatures; if invalid ${step.onInvalid}`,
+  'compare-header': () => 'compare protected header fields with the outer ones, and restore the Subject',
   mark: () => 'mark with the results',
   dkim: (step) => `sign with DKIM for ${step.domain}`,
   done: (step) => `mark as done for the rules of the tenant (${step.direction})`,
 };
+
+function protectionText(protection: HeaderProtection | undefined): string {
+  if (protection === undefined) return '';
+  return protection.isSubjectHidden
+    ? ', with header fields protected and the Subject hidden'
+    : ', with header fields protected';
+}
 
 function describeStep(step: Step): string {
   return (describe[step.kind] as (step: Step) => string)(step);

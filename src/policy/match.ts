@@ -34,6 +34,9 @@ export function matchConditions(when: Conditions, facts: Facts, recipient: Addre
     when.isCalendar === undefined
       ? undefined
       : [facts.isCalendar === when.isCalendar, when.isCalendar ? 'is an invitation' : 'is no invitation'],
+    when.hasTnef === undefined
+      ? undefined
+      : [facts.hasTnef === when.hasTnef, when.hasTnef ? 'holds winmail.dat' : 'holds no winmail.dat'],
     when.isAutomatic === undefined
       ? undefined
       : [facts.isAutomatic === when.isAutomatic, when.isAutomatic ? 'is automatic' : 'is not automatic'],

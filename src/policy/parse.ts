@@ -81,6 +81,7 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       onDecryptFailure: inbound.on_decrypt_failure,
       onInvalidSignature: inbound.on_invalid_signature,
       mark: inbound.mark,
+      readsProtectedHeaders: inbound.protected_headers,
       isTlsRequired: inbound.require_tls,
     },
   };
@@ -117,6 +118,7 @@ function toConditions(when: RuleDocument['when']): Conditions {
     subjectTag: when.subject_tag,
     header: when.header && toHeaderCondition(when.header),
     isCalendar: when.calendar,
+    hasTnef: when.tnef,
     isAutomatic: when.automatic,
     shape: when.shape as Conditions['shape'] | undefined,
   });
@@ -149,5 +151,6 @@ function toTreatment(document: TreatmentDocument): Treatment {
     formats: isNonEmpty(formats) ? formats : (forced ?? ['smime', 'pgp']),
     alreadyEncrypted: document.already_encrypted ?? 'pass',
     isCalendarExempt: document.calendar === 'exempt',
+    protectHeaders: document.protect_headers ?? 'off',
   };
 }

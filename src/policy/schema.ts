@@ -179,6 +179,7 @@ export interface Conditions {
   readonly subjectTag?: string;
   readonly header?: HeaderCondition;
   readonly isCalendar?: boolean;
+  readonly hasTnef?: boolean;
   readonly isAutomatic?: boolean;
   readonly shape?: NonEmpty<'plain' | 'signed' | 'encrypted'>;
 }
@@ -191,6 +192,8 @@ export type HeaderCondition = { readonly name: string } & (
 );
 
 export type SignMode = 'none' | 'auto' | KeyFormat;
+/** Header fields inside the signature or encryption (RFC 9788); whether the Subject is in there only. */
+export type ProtectHeaders = 'off' | 'signed' | 'confidential-subject';
 export type EncryptMode = 'never' | 'when-possible' | 'required';
 
 /** What happens to a recipient. Only `when-possible` and `never` can lead to an unencrypted copy. */
@@ -205,6 +208,7 @@ export type Treatment =
       readonly alreadyEncrypted: 'pass' | 'refuse';
       /** Whether invitations are exempt from `required`. */
       readonly isCalendarExempt: boolean;
+      readonly protectHeaders: ProtectHeaders;
     };
 
 export interface InboundPolicy {
@@ -213,6 +217,8 @@ export interface InboundPolicy {
   readonly onDecryptFailure: 'deliver-marked';
   readonly onInvalidSignature: 'deliver-marked' | 'refuse';
   readonly mark: boolean;
+  /** Protected header fields are compared with the outer ones, and a hidden Subject is put back. */
+  readonly readsProtectedHeaders: boolean;
   /** Mail for the tenant must come under TLS, whoever sends it. */
   readonly isTlsRequired: boolean;
 }

@@ -4,6 +4,7 @@ import type { Recipient } from '../core/envelope.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
 import type { KeyFormat, KeyId, KeyLookup } from '../core/key.ts';
+import type { HeaderProtection } from '../core/plan.ts';
 import type { SignMode, Treatment } from './schema.ts';
 
 export interface KeyUse {
@@ -17,6 +18,7 @@ export type Verdict =
       readonly kind: 'send';
       readonly sign?: KeyUse;
       readonly encrypt?: KeyUse;
+      readonly protection?: HeaderProtection;
       /** For the trace. */
       readonly because: string;
     };
@@ -42,11 +44,30 @@ export function applyTreatment(
   if (encryption.kind === 'refuse') return encryption;
   const signature = findSignature(treatment.sign, encryption.use?.format, rule, facts);
   if (signature.kind === 'refuse') return signature;
+  const header = findProtection(treatment, facts, signature.use, encryption.use);
   return {
     kind: 'send',
     ...(signature.use && { sign: signature.use }),
     ...(encryption.use && { encrypt: encryption.use }),
-    because: `${encryption.because}; ${signature.because}`,
+    ...(header.protection && { protection: header.protection }),
+    because: `${encryption.because}; ${signature.because}${header.because}`,
+  };
+}
+
+/** Fields can be added to a payload that the gateway makes, and never to one that the client signed. */
+function findProtection(
+  { protectHeaders }: Protect,
+  facts: Facts,
+  sign: KeyUse | undefined,
+  encrypt: KeyUse | undefined,
+): { readonly protection?: HeaderProtection; readonly because: string } {
+  if (protectHeaders === 'off' || (sign ?? encrypt) === undefined) return { because: '' };
+  if (facts.shape.kind === 'signed')
+    return { because: '; header fields stay as they are beside the signature of the client' };
+  const isSubjectHidden = encrypt !== undefined && protectHeaders === 'confidential-subject';
+  return {
+    protection: { hp: encrypt === undefined ? 'clear' : 'cipher', isSubjectHidden },
+    because: `; protects header fields${isSubjectHidden ? ' and hides the Subject' : ''}`,
   };
 }
 

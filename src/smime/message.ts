@@ -6,7 +6,9 @@ import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { StageOutcome } from '../core/outcome.ts';
-import { entityHeader, splitFields, unwrapMessage, wrapMessage } from '../mime/entity.ts';
+import type { HeaderProtection } from '../core/plan.ts';
+import { entityHeader, unwrapMessage, wrapMessage } from '../mime/entity.ts';
+import { divideFields } from '../mime/header-protection.ts';
 import {
   type HeaderField,
   type HeaderSection,
@@ -38,6 +40,9 @@ export interface SmimeOptions {
   readonly limits: Limits;
   /** Now. Signing needs it; verification takes its time from the trust context. */
   readonly at?: Date;
+  readonly protection?: HeaderProtection;
+  /** Called with the header of what was inside. It counts as little as the content until the outcome is there. */
+  readonly onInner?: (header: HeaderSection) => void;
 }
 
 export interface SigningOptions extends SmimeOptions {
@@ -56,7 +61,7 @@ export async function* encryptMessage(
   options: SmimeOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { header, body } = await readMessage(message, options.limits);
-  const { outer, content } = splitFields(header);
+  const { outer, content } = divideFields(header, options.protection);
   const entity = concat(entityHeader(content), body);
   yield* wrapMessage(outer, envelopedFields(), encodeBase64(encryptContent(entity, certificates)));
   const [first, ...others] = certificates;
@@ -73,7 +78,7 @@ export async function* signMessage(
   options: SigningOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const digest = signingDigest(signer.key);
-  const { outer, entity } = await prepareEntity(message, options.limits);
+  const { outer, entity } = await prepareEntity(message, options.limits, options.protection);
   const boundary = makeBoundary();
   const contentType = makeContentType('multipart/signed', {
     protocol: 'application/pkcs7-signature',
@@ -106,7 +111,7 @@ export async function* decryptMessage(
     return { kind: 'not-decrypted', reason: 'not-encrypted' };
   const envelope = await openEnvelope(() => cmsBytes(message, limits), keys, limits);
   if (envelope.kind === 'refused') return { kind: 'not-decrypted', reason: envelope.reason };
-  return yield* release(await readHeader(message, limits), envelope, limits);
+  return yield* release(await readHeader(message, limits), envelope, options);
 }
 
 /**
@@ -127,7 +132,7 @@ export async function* verifyMessage(
       return await verifyDetached(message, shape.protocol, trust, limits);
     if ((await detectSmime(message, limits)) !== 'signed')
       return { kind: 'not-verified', reason: 'not-signed' };
-    return yield* verifyOpaque(header, cmsBytes(message, limits), trust, limits);
+    return yield* verifyOpaque(header, cmsBytes(message, limits), trust, options);
   } catch (error) {
     if (!isMalformed(error) && !isMalformedMail(error)) throw error;
     return { kind: 'not-verified', reason: 'malformed' };
@@ -168,11 +173,11 @@ async function* cmsBytes(message: ByteSource, limits: Limits): AsyncGenerator<Ui
 async function* release(
   outer: HeaderSection,
   envelope: OpenedEnvelope,
-  limits: Limits,
+  { limits, onInner }: SmimeOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { content, key, algorithm, isAuthenticated } = envelope;
   try {
-    yield* unwrapMessage(outer, unclosed(content), limits);
+    yield* unwrapMessage(outer, unclosed(content), limits, onInner);
   } catch (error) {
     if (!isContentError(error)) throw error;
     await readToEnd(content);

@@ -53,14 +53,14 @@ export async function* verifyOpaque(
   outer: HeaderSection,
   cms: Chunks,
   trust: TrustContext,
-  limits: Limits,
+  { limits, onInner }: { readonly limits: Limits; readonly onInner?: (header: HeaderSection) => void },
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   await using reader = await openSignedData(cms, limits);
   // A signature without content, or certificates alone: nothing is signed here.
   if (!reader.hasContent) return { kind: 'not-verified', reason: 'not-signed' };
   if (reader.contentType !== ID.data) return { kind: 'not-verified', reason: 'unsupported' };
   const digest = new ContentDigest(reader.digests);
-  yield* unwrapMessage(outer, digested(reader.content(), digest), limits);
+  yield* unwrapMessage(outer, digested(reader.content(), digest), limits, onInner);
   const tail = await reader.tail();
   return judge(
     'opaque',

@@ -47,6 +47,7 @@ const conditions: fc.Arbitrary<Conditions> = fc.record(
     recipient: patternList,
     subjectTag: fc.constantFrom('[x]', '[y]'),
     isCalendar: fc.boolean(),
+    hasTnef: fc.boolean(),
     isAutomatic: fc.boolean(),
   },
   { requiredKeys: [], noNullPrototype: true },
@@ -64,6 +65,7 @@ const treatment: fc.Arbitrary<Treatment> = fc.oneof(
         formats: fc.constantFrom<NonEmpty<KeyFormat>>(['smime'], ['pgp'], ['smime', 'pgp'], ['pgp', 'smime']),
         alreadyEncrypted: fc.constantFrom('pass', 'refuse'),
         isCalendarExempt: fc.boolean(),
+        protectHeaders: fc.constantFrom('off', 'signed', 'confidential-subject'),
       },
       { noNullPrototype: true },
     ),
@@ -113,6 +115,7 @@ const facts: fc.Arbitrary<Facts> = fc
     shape,
     subject: fc.constantFrom('', 'about [x]', '[Y] and more'),
     isCalendar: fc.boolean(),
+    hasTnef: fc.boolean(),
     isAutomatic: fc.boolean(),
   })
   .map(({ recipients, ...rest }) =>

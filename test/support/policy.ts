@@ -101,6 +101,7 @@ export function factsOf(input: FactsInput): Facts {
     visible: new Set(to.map((text) => address(text).key)),
     isAutomatic: false,
     isCalendar: false,
+    hasTnef: false,
     encryptionKeys: new Map(
       recipients.map(({ address: { key } }) => [key, lookups(key, keys[key] ?? '')] as const),
     ),

@@ -2,11 +2,11 @@
 // SECURITY: with other keys of the tenant, a stolen ciphertext mailed to a second user would open (test: wrong-rcpt-decrypt).
 import type { Step } from '../../core/plan.ts';
 import { mimeShape } from '../../mime/shape.ts';
-import { readMessage } from '../../mime/header-section.ts';
+import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
 import { decryptMessage as decryptPgp } from '../../pgp/message.ts';
 import { decryptMessage as decryptSmime } from '../../smime/message.ts';
 import { pgpDecryptionKeys, pgpVerificationKeys, smimeDecryptionKeys } from '../key-material.ts';
-import type { Stage, StageContext } from '../stage.ts';
+import { replaces, type Stage, type StageContext } from '../stage.ts';
 
 export function decryptStage(step: Extract<Step, { kind: 'decrypt' }>, context: StageContext): Stage {
   const { limits, at, keys } = context;
@@ -16,13 +16,21 @@ export function decryptStage(step: Extract<Step, { kind: 'decrypt' }>, context: 
     input: 'source',
     release: 'whole',
     async *run(input) {
+      let inner: HeaderSection | undefined;
+      const options = { limits, at, onInner: (found: HeaderSection) => void (inner = found) };
       const { header } = await readMessage(input.open(), limits);
       const shape = mimeShape(header);
-      if (shape.kind === 'multipart-encrypted') {
-        const verification = await pgpVerificationKeys(keys, header);
-        return yield* decryptPgp(input, await pgpDecryptionKeys(keys, owners), verification, { limits, at });
-      }
-      return yield* decryptSmime(input, await smimeDecryptionKeys(keys, owners), { limits, at });
+      const outcome =
+        shape.kind === 'multipart-encrypted'
+          ? yield* decryptPgp(
+              input,
+              await pgpDecryptionKeys(keys, owners),
+              await pgpVerificationKeys(keys, header),
+              options,
+            )
+          : yield* decryptSmime(input, await smimeDecryptionKeys(keys, owners), options);
+      if (inner !== undefined && replaces(outcome)) context.inner.header = inner;
+      return outcome;
     },
   };
 }

@@ -13,6 +13,7 @@ export async function encryptStage(
   context: StageContext,
 ): Promise<Stage> {
   const { limits, at, keys } = context;
+  const options = { limits, at, ...(step.protection && { protection: step.protection }) };
   if (step.format === 'smime') {
     const certificates = await Promise.all(step.keys.map((id) => smimeCertificate(keys, id)));
     if (!isNonEmpty(certificates)) throw new GatewayError('unplanned', 'an encrypt step without keys');
@@ -20,7 +21,7 @@ export async function encryptStage(
       name: 'encrypt',
       input: 'stream',
       release: 'streaming',
-      run: (input) => encryptSmime(input, certificates, { limits }),
+      run: (input) => encryptSmime(input, certificates, options),
     };
   }
   const recipients = await Promise.all(step.keys.map((id) => pgpCertificate(keys, id)));
@@ -32,13 +33,13 @@ export async function encryptStage(
       input: 'source',
       release: 'streaming',
       run: (input) =>
-        oneReading(input, limits, () => signAndEncryptMessage(input, recipients, signer, { limits, at })),
+        oneReading(input, limits, () => signAndEncryptMessage(input, recipients, signer, options)),
     };
   }
   return {
     name: 'encrypt',
     input: 'stream',
     release: 'streaming',
-    run: (input) => encryptPgp(input, recipients, { limits, at }),
+    run: (input) => encryptPgp(input, recipients, options),
   };
 }

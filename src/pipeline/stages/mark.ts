@@ -58,6 +58,7 @@ function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: s
                 joined([hostname, 'signature=unchecked', `reason=${outcome.reason}`]),
               ),
             ];
+      case 'header-compared':
       case 'headers':
       case 'signed':
       case 'encrypted':
@@ -91,7 +92,7 @@ function fromMatch(result: SignatureResult, header: HeaderSection): 'signer' | '
 }
 
 /** Folded so that no line grows beyond 78 characters by much. */
-function joined(parts: readonly string[]): string {
+export function joined(parts: readonly string[]): string {
   return parts.join(';\r\n ');
 }
 

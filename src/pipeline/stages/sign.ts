@@ -11,13 +11,14 @@ export async function signStage(
   context: StageContext,
 ): Promise<Stage> {
   const { limits, at } = context;
+  const options = { limits, at, ...(step.protection && { protection: step.protection }) };
   if (step.format === 'smime') {
     const signer = await smimeSigner(context.keys, step.key);
     return {
       name: 'sign',
       input: 'source',
       release: 'streaming',
-      run: (input) => oneReading(input, limits, () => signSmime(input, signer, { limits, at })),
+      run: (input) => oneReading(input, limits, () => signSmime(input, signer, options)),
     };
   }
   const signer = await pgpSigner(context.keys, step.key);
@@ -25,6 +26,6 @@ export async function signStage(
     name: 'sign',
     input: 'source',
     release: 'streaming',
-    run: (input) => oneReading(input, limits, () => signPgp(input, signer, { limits, at })),
+    run: (input) => oneReading(input, limits, () => signPgp(input, signer, options)),
   };
 }

@@ -2,12 +2,12 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
-import { readMessage } from '../../mime/header-section.ts';
+import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
 import { mimeShape } from '../../mime/shape.ts';
 import { verifyMessage as verifyPgp } from '../../pgp/message.ts';
 import { verifyMessage as verifySmime } from '../../smime/message.ts';
 import { pgpVerificationKeys } from '../key-material.ts';
-import type { Stage, StageContext } from '../stage.ts';
+import { replaces, type Stage, type StageContext } from '../stage.ts';
 
 export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: StageContext): Stage {
   const { limits, at, keys } = context;
@@ -18,13 +18,20 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
     async *run(input) {
       const { header } = await readMessage(input.open(), limits);
       const shape = mimeShape(header);
+      let inner: HeaderSection | undefined;
+      const onInner = (found: HeaderSection) => void (inner = found);
       const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
       const outcome = isPgp
         ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
-        : yield* verifySmime(input, { anchors: context.anchors, intermediates: [], at }, { limits, at });
+        : yield* verifySmime(
+            input,
+            { anchors: context.anchors, intermediates: [], at },
+            { limits, at, onInner },
+          );
       if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
         throw new GatewayError('signature-invalid', 'a signature is broken and the policy refuses such mail');
       }
+      if (inner !== undefined && replaces(outcome)) context.inner.header = inner;
       return outcome;
     },
   };

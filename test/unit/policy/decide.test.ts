@@ -346,7 +346,7 @@ const anna = 'anna@contoso.example';
 const otto = 'otto@contoso.example';
 const enveloped = { kind: 'encrypted', format: 'smime', cms: 'enveloped' } as const;
 const remote = { from: bob };
-const full = 'inbound: strip, decrypt, verify, mark';
+const full = 'inbound: strip, decrypt, verify, compare-header, mark';
 const asItCame = ['anna+otto inbound: strip, mark'];
 
 const inboundCases: readonly [
@@ -359,7 +359,7 @@ const inboundCases: readonly [
   [
     'signed is verified once for all',
     { ...remote, shape: signedByClient },
-    ['anna+otto inbound: strip, verify, mark'],
+    ['anna+otto inbound: strip, verify, compare-header, mark'],
   ],
   [
     'wrong-rcpt-decrypt: encrypted is opened per recipient',
@@ -387,7 +387,7 @@ const inboundCases: readonly [
   [
     'verify and mark off',
     { ...remote, shape: enveloped },
-    ['anna inbound: strip, decrypt', 'otto inbound: strip, decrypt'],
+    ['anna inbound: strip, decrypt, compare-header', 'otto inbound: strip, decrypt, compare-header'],
     'inbound: { verify: false, mark: false }',
   ],
 ];

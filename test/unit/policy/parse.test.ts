@@ -90,6 +90,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     formats: ['smime'],
     alreadyEncrypted: 'refuse',
     isCalendarExempt: true,
+    protectHeaders: 'off',
   });
   assert.deepEqual(two?.when.header, { name: 'x-label', kind: 'present', isPresent: false });
   assert.deepEqual(two?.treatment, { kind: 'refuse', text: 'Not like this.' });
@@ -101,6 +102,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     onDecryptFailure: 'deliver-marked',
     onInvalidSignature: 'refuse',
     mark: false,
+    readsProtectedHeaders: true,
     isTlsRequired: false,
   });
 });
