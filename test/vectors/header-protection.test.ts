@@ -144,6 +144,7 @@ async function receive(name: string, to: string) {
     limits: defaultLimits,
     at: new Date('2026-06-01T12:00:00Z'),
     hostname: 'gw.example',
+    dkimSigners: [],
   });
   const delivered = await readMessage(result.body.open(), defaultLimits);
   const values = (field: string) =>
