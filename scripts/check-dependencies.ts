@@ -9,6 +9,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   core: [],
   mime: ['core'],
   storage: ['core'],
+  web: ['core'],
   smime: ['core', 'mime'],
   pgp: ['core', 'mime'],
   policy: ['core'],
