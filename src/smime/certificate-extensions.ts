@@ -14,6 +14,7 @@ import {
   TAG,
 } from './der.ts';
 import { type GeneralName, parseGeneralName, parseGeneralNames } from './general-name.ts';
+import { parsePointers, POINTER_ID, type Pointers } from './pointers.ts';
 
 export type KeyUsage =
   | 'digitalSignature'
@@ -40,6 +41,8 @@ export interface CertificateExtensions {
   readonly isCa: boolean;
   readonly pathLength?: number;
   readonly nameConstraints?: NameConstraints;
+  /** Where revocation and issuer can be asked for. */
+  readonly pointers: Pointers;
   /** OIDs of critical extensions that the path validation does not process. */
   readonly unknownCritical: readonly string[];
 }
@@ -80,6 +83,7 @@ const PROCESSED: ReadonlySet<string> = new Set([
 /** Reads the extensions of a certificate (undefined: version 1). Throws GatewayError `config-invalid`. */
 export function parseExtensions(node: DerNode | undefined): CertificateExtensions {
   const found = new Map<string, DerNode>();
+  const values = new Map<string, Buffer>();
   const unknownCritical: string[] = [];
   const list = node ? listOf(node) : [];
   if (list.length > MAX_EXTENSIONS) throw invalid('certificate has too many extensions');
@@ -94,11 +98,18 @@ export function parseExtensions(node: DerNode | undefined): CertificateExtension
     if (critical && booleanOf(critical) && !PROCESSED.has(id)) unknownCritical.push(id);
     if (Object.values<string>(ID).includes(id)) found.set(id, parseDer(value));
     else found.set(id, item);
+    values.set(id, value);
   }
-  return { ...readKnown(found), unknownCritical };
+  const pointers = parsePointers(
+    values.get(POINTER_ID.distributionPoints),
+    values.get(POINTER_ID.authorityInfoAccess),
+  );
+  return { ...readKnown(found), pointers, unknownCritical };
 }
 
-function readKnown(found: ReadonlyMap<string, DerNode>): Omit<CertificateExtensions, 'unknownCritical'> {
+function readKnown(
+  found: ReadonlyMap<string, DerNode>,
+): Omit<CertificateExtensions, 'pointers' | 'unknownCritical'> {
   const read = <T>(id: string, parse: (node: DerNode) => T): T | undefined => {
     const node = found.get(id);
     return node && parse(node);

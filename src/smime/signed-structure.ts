@@ -1,0 +1,85 @@
+// The outer form that CRLs and OCSP responses share with certificates: a body, an algorithm and a signature over the body.
+import { constants, type KeyObject, verify } from 'node:crypto';
+import { promisify } from 'node:util';
+import { brokenDigests, type DigestName, digests, signatureAlgorithms } from './algorithms.ts';
+import { countOf, type DerNode, fieldsOf, oidOf, TAG } from './der.ts';
+
+export interface SignedStructure {
+  /** The signed bytes, header included. */
+  readonly body: Buffer;
+  readonly algorithm: DerNode;
+  readonly signature: Buffer;
+}
+
+interface Scheme {
+  readonly digest: DigestName | undefined;
+  readonly type: 'rsa' | 'ec' | 'eddsa';
+  readonly saltBytes?: number;
+}
+
+const verifyInPool = promisify(
+  (
+    digest: string | undefined,
+    body: Buffer,
+    key: Parameters<typeof verify>[2],
+    signature: Buffer,
+    done: (error: Error | null, result: boolean) => void,
+  ) => verify(digest, body, key, signature, done),
+);
+
+/**
+ * Whether the signature is by that key, with an algorithm that resists collisions (with `isLegacyAllowed`, SHA-1 too).
+ * The work is done beside the event loop: a body may have 20 MB.
+ */
+export async function isSignedWith(
+  { body, algorithm, signature }: SignedStructure,
+  key: KeyObject,
+  isLegacyAllowed = false,
+): Promise<boolean> {
+  const scheme = schemeOf(algorithm);
+  if (!scheme || (scheme.digest && brokenDigests.has(scheme.digest) && !isLegacyAllowed)) return false;
+  const type = key.asymmetricKeyType ?? '';
+  const fits = scheme.type === 'eddsa' ? type.startsWith('ed') : type.replace('-pss', '') === scheme.type;
+  if (!fits) return false;
+  try {
+    return await verifyInPool(scheme.digest, body, keyInput(key, scheme), signature);
+  } catch {
+    return false;
+  }
+}
+
+function keyInput(key: KeyObject, { type, saltBytes }: Scheme): Parameters<typeof verify>[2] {
+  if (type === 'ec') return { key, dsaEncoding: 'der' };
+  if (type === 'eddsa') return key;
+  return saltBytes === undefined
+    ? { key, padding: constants.RSA_PKCS1_PADDING }
+    : { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: saltBytes };
+}
+
+/** Undefined for what is not supported, or would leave the digest open. */
+function schemeOf(node: DerNode): Scheme | undefined {
+  const found = signatureAlgorithms.get(oidOf(fieldsOf(node).take(TAG.oid)));
+  switch (found?.scheme) {
+    case 'rsa':
+      return found.digest && { digest: found.digest, type: 'rsa' };
+    case 'ecdsa':
+      return found.digest && { digest: found.digest, type: 'ec' };
+    case 'eddsa':
+      return { digest: undefined, type: 'eddsa' };
+    case 'rsa-pss':
+      return pssOf(node.children[1]);
+    case undefined:
+      return undefined;
+  }
+}
+
+/** RFC 4055 §3.1. Without a hash it is SHA-1, and the salt has 20 bytes. */
+function pssOf(node: DerNode | undefined): Scheme | undefined {
+  if (node?.tag !== TAG.sequence) return undefined;
+  const fields = fieldsOf(node);
+  const hash = fields.optional(0xa0)?.children[0];
+  fields.optional(0xa1);
+  const salt = fields.optional(0xa2)?.children[0];
+  const digest = hash ? digests.get(oidOf(fieldsOf(hash).take(TAG.oid))) : 'sha1';
+  return digest && { digest, type: 'rsa', saltBytes: salt ? countOf(salt) : 20 };
+}
