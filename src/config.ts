@@ -143,7 +143,9 @@ export const configDocument = z.strictObject({
       allow_private_addresses: z
         .boolean()
         .default(false)
-        .describe('Whether an MX may be a loopback or private address (test networks only)'),
+        .describe(
+          'Whether an MX, or a server that a certificate names, may be a loopback or private address (test networks only)',
+        ),
       certificate: file
         .optional()
         .describe("Client certificate towards the Internet: none, or one that is no tenant's"),

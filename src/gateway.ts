@@ -12,6 +12,7 @@ import { type Log, openLog } from './core/log.ts';
 import type { Secret } from './core/secret.ts';
 import { openProofStatistics, openTally } from './gateway-counting.ts';
 import { openDelivery, readText } from './gateway-legs.ts';
+import { openOnline } from './gateway-online.ts';
 import { applyKeys } from './keys/apply.ts';
 import { type KeyStore, openKeyStore } from './keys/store.ts';
 import { operationsOf, type Operations, type TenantApplied } from './operations.ts';
@@ -97,6 +98,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       holds,
       keys,
       lookup: dnsLookup(config),
+      online: openOnline(config),
       doneKey: services.doneKey,
       rewritingKey: services.rewritingKey,
       tally: await openTally(config, services, inForce.policies, stack),

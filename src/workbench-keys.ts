@@ -13,7 +13,9 @@ import { makeKeyId } from './keys/records.ts';
 import { parseCertificates, readSmimeEntry } from './keys/smime-entry.ts';
 import type { TenantKeys } from './keys/store.ts';
 import { formatProblems, type LoadedPolicy, readPolicy } from './pipeline/policy-set.ts';
+import { trustForMessage } from './pipeline/trust.ts';
 import type { Certificate } from './smime/certificate.ts';
+import type { TrustSettings } from './smime/chain.ts';
 
 export type WorkAction = 'encrypt' | 'decrypt' | 'sign' | 'verify';
 
@@ -32,7 +34,7 @@ export interface NamedKeys {
 export interface KeyRing {
   readonly tenant: TenantId;
   readonly keys: TenantKeys;
-  readonly anchors: readonly Certificate[];
+  readonly trust: TrustSettings;
   /** Whether options name keys: all of those belong to `namedOwner` besides their own addresses. */
   readonly hasNamed: boolean;
 }
@@ -67,7 +69,10 @@ export async function openKeyRing(
   return {
     tenant,
     keys: await memoryTenantKeys(tenant, merge([...(policy?.keys ?? []), ...declared])),
-    anchors: [...(policy?.anchors ?? []), ...trusted],
+    trust: {
+      ...(policy ? trustForMessage()(policy) : { intermediates: [] }),
+      anchors: [...(policy?.anchors ?? []), ...trusted],
+    },
     hasNamed: declared.length > 0,
   };
 }

@@ -84,8 +84,8 @@ export async function workOnMessage(task: WorkTask): Promise<WorkResult> {
   };
   const source: ByteSource = { size: held.size, open: (range) => watched(held.open(range), task) };
   try {
-    const { tenant, keys, anchors } = ring;
-    const context = { tenant, keys, anchors, limits, at, hostname: HOSTNAME, dkimSigners: [] };
+    const { tenant, keys, trust } = ring;
+    const context = { tenant, keys, trust, limits, at, hostname: HOSTNAME, dkimSigners: [] };
     const { body, outcomes } = open.use(await runCopy(copy, source, holds, context));
     const verdict = judge(outcomes, header, author);
     const kept = open.move();

@@ -242,7 +242,7 @@ export const errorTable = {
     '4.3.0',
     'Temporary local problem, please try again',
     'error',
-    'A stored key for a recipient or the sender is damaged. `postern keys list` names it; apply the policy again or remove it.',
+    'A stored key for a recipient or the sender is damaged: `postern keys list` names it; apply the policy again or remove it. Or revocation of a certificate could not be checked now and `trust.revocation` of the policy file requires it.',
   ),
   'store-failed': entry(
     451,

@@ -10,6 +10,8 @@ export interface SignatureResult {
   /** Address keys that the certificate or our key store binds to the signer. Never taken from the message's text. */
   readonly signer: readonly string[];
   readonly keyId?: string;
+  /** Of the whole path, where it was asked for. What is revoked is not trusted. */
+  readonly revocation?: 'good' | 'revoked' | 'unknown';
   /** For log and marker: plain words, no library messages, no content. */
   readonly reason?: string;
   readonly signedAt?: Date;

@@ -26,6 +26,8 @@ export interface FoundKey {
   readonly format: KeyFormat;
   readonly fingerprint: string;
   readonly addresses: readonly string[];
+  /** Of a certificate: those that stand in its subject only count by the policy. */
+  readonly subjectAddresses?: readonly string[];
   readonly material: string;
   readonly notBefore: Date;
   readonly notAfter?: Date;

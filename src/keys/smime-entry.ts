@@ -72,6 +72,7 @@ function describe(
     format: 'smime',
     fingerprint: leaf.fingerprint,
     addresses: leaf.addresses,
+    subjectAddresses: leaf.subjectAddresses,
     material: [leaf, ...others].map(({ pem }) => pem).join(''),
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,

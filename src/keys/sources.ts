@@ -18,6 +18,8 @@ export interface SourceOptions {
   readonly folder: string;
   /** For the warnings about keys that are not valid (yet, or any more). */
   readonly at: Date;
+  /** Whether emailAddress in the subject of a certificate counts beside subjectAltName. */
+  readonly countsSubjectAddresses?: boolean;
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -49,7 +51,7 @@ export async function readDeclaredKeys(
         report(problems, result);
         continue;
       }
-      const problem = addressProblem(entry, result);
+      const problem = addressProblem(entry, result, options);
       const key = toDeclared(entry, role, result, options.tenant);
       const earlier = key && declared.get(key.record.id);
       if (problem !== undefined) report(problems, problem);
@@ -64,7 +66,7 @@ export async function readDeclaredKeys(
   return { declared: [...declared.values()], problems, warnings };
 }
 
-/** Reads the trusted roots that a policy file names: PEM (several in a file) or DER. */
+/** Reads the trusted roots, or intermediates, that a policy file names: PEM (several in a file) or DER. */
 export async function readTrustAnchors(
   entries: readonly FileEntry[],
   folder: string,
@@ -110,9 +112,18 @@ function reasonOf(error: unknown): string {
 }
 
 /** An entry for an address needs that address in the key; an entry for a domain is the operator's decision. */
-function addressProblem({ match }: KeyEntry, found: FoundKey): string | undefined {
+function addressProblem(
+  { match }: KeyEntry,
+  found: FoundKey,
+  { countsSubjectAddresses }: SourceOptions,
+): string | undefined {
   const address = parseAddress(match);
   if (!address || found.addresses.includes(address.key)) return undefined;
+  if (found.subjectAddresses?.includes(address.key)) {
+    return countsSubjectAddresses
+      ? undefined
+      : 'the smime key holds this address in its subject only, which counts with trust.subject_addresses: true';
+  }
   const held = found.addresses.length > 0 ? found.addresses.slice(0, 10).join(', ') : 'no address';
   return `the ${found.format} key does not hold this address; it holds ${held}`;
 }

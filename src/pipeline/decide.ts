@@ -14,6 +14,7 @@ import { tenantOfDomain } from '../tenant/registry.ts';
 import { withOutboundKeys } from './inspect.ts';
 import type { LoadedPolicy, PolicySet } from './policy-set.ts';
 import { returnTo } from './senders.ts';
+import type { TrustOf } from './trust.ts';
 
 /** What rewritten senders are made and known by, and the time. */
 export interface Rewriting {
@@ -38,6 +39,7 @@ export async function decide(
   facts: Facts,
   origin: Origin,
   rewriting: Rewriting,
+  trustOf?: TrustOf,
 ): Promise<readonly TenantPlan[]> {
   const { at } = rewriting;
   const { outbound, inbound, returned } = route(policies, facts.envelope, origin, rewriting);
@@ -48,7 +50,7 @@ export async function decide(
   if (origin.kind === 'proven' && isNonEmpty(outbound)) {
     const loaded = loadedPolicy(policies, origin.tenant);
     const part = withRecipients(facts, outbound);
-    const known = await withOutboundKeys(part, keys.forTenant(origin.tenant), at);
+    const known = await withOutboundKeys(part, keys.forTenant(origin.tenant), at, trustOf?.(loaded));
     const tenantOf = (domain: string) => tenantOfDomain(policies.registry, domain)?.id;
     plans.push({
       direction: 'outbound',

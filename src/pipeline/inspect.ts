@@ -12,7 +12,9 @@ import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-sect
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
+import type { TrustSettings } from '../smime/chain.ts';
 import { isAutoSubmitted } from '../tenant/evidence.ts';
+import { withoutRevoked } from './recipient-revocation.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -45,13 +47,19 @@ export async function inspect(
   };
 }
 
-/** Adds the key look-ups for an outbound decision. A store that cannot be read throws `store-failed`. */
-export async function withOutboundKeys(facts: Facts, keys: TenantKeys, at: Date): Promise<Facts> {
+/** Adds the key look-ups for an outbound decision; with `trust`, revocation is asked for as it allows. A store that cannot be read throws `store-failed`. */
+export async function withOutboundKeys(
+  facts: Facts,
+  keys: TenantKeys,
+  at: Date,
+  trust?: TrustSettings,
+): Promise<Facts> {
   const addresses = facts.envelope.recipients.map((recipient) => recipient.address);
   const encryptionKeys = new Map<string, Readonly<Record<KeyFormat, KeyLookup>>>();
   for (const address of addresses) {
+    const smime = await keys.lookup(address, 'smime', 'encrypt', at);
     encryptionKeys.set(address.key, {
-      smime: await keys.lookup(address, 'smime', 'encrypt', at),
+      smime: trust ? await withoutRevoked(smime, trust, at) : smime,
       pgp: await keys.lookup(address, 'pgp', 'encrypt', at),
     });
   }

@@ -69,14 +69,31 @@ export async function pgpVerificationKeys(
   keys: TenantKeys,
   header: HeaderSection,
 ): Promise<readonly PgpCertificate[]> {
+  const records = await recordsOfAuthors(keys, header, 'pgp');
+  return Promise.all(records.map((record) => parsePublicKey(record.material)));
+}
+
+/** What stands behind the certificates that our store binds to the From addresses. It helps to find a path, not to trust. */
+export async function storedIssuers(
+  keys: TenantKeys,
+  header: HeaderSection,
+): Promise<readonly Certificate[]> {
+  const records = await recordsOfAuthors(keys, header, 'smime');
+  return records.flatMap((record) => chainOf(record).slice(1));
+}
+
+async function recordsOfAuthors(
+  keys: TenantKeys,
+  header: HeaderSection,
+  format: KeyRecord['format'],
+): Promise<readonly KeyRecord[]> {
   const addresses = fieldsNamed(header, 'from').flatMap(
     (field) => parseAddressList(fieldValue(field))?.mailboxes ?? [],
   );
   const found = await Promise.all(
-    addresses.slice(0, MAX_AUTHORS).map(({ address }) => keys.recordsFor(address, 'pgp')),
+    addresses.slice(0, MAX_AUTHORS).map(({ address }) => keys.recordsFor(address, format)),
   );
-  const records = [...new Map(found.flat().map((record) => [record.id, record])).values()];
-  return Promise.all(records.map((record) => parsePublicKey(record.material)));
+  return [...new Map(found.flat().map((record) => [record.id, record])).values()];
 }
 
 async function ownRecords(
@@ -95,7 +112,8 @@ async function recordOf(keys: TenantKeys, id: KeyId): Promise<KeyRecord> {
   return record;
 }
 
-function chainOf(record: KeyRecord): readonly [Certificate, ...Certificate[]] {
+/** The certificate of a record and what leads from there to a root. */
+export function chainOf(record: KeyRecord): readonly [Certificate, ...Certificate[]] {
   const [leaf, ...rest] = parsePemCertificates(record.material);
   if (!leaf)
     throw new GatewayError('key-unreadable', 'a key record has no certificate', {

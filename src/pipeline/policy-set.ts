@@ -38,6 +38,7 @@ export interface LoadedPolicy {
   /** Names exactly this text of the policy file in queue and log. */
   readonly version: string;
   readonly anchors: readonly Certificate[];
+  readonly intermediates: readonly Certificate[];
   readonly leg: LegMaterial;
   /** Values of X-Postern-Tenant-Auth that prove the tenant. */
   readonly secrets: readonly Secret[];
@@ -90,15 +91,17 @@ export async function readPolicy(
   const parsed = parsePolicy(text, file);
   if ('problems' in parsed) return parsed;
   const { policy } = parsed;
+  const place = { tenant: policy.tenant.id, folder };
+  const { countsSubjectAddresses } = policy.trust;
   const { declared, problems, warnings } = await readDeclaredKeys(policy.keys, {
-    tenant: policy.tenant.id,
-    folder,
+    ...place,
     at,
+    countsSubjectAddresses,
   });
-  const anchors = await readTrustAnchors(policy.trust.anchors, folder);
+  const trust = await readTrust(policy, folder);
   const leg = await readLeg(policy, folder);
   const tenant = await readTenantFiles(policy, folder);
-  const all = [problems, anchors.problems, leg.problems, tenant.problems].flat().toSorted(byPlace);
+  const all = [problems, trust.problems, leg.problems, tenant.problems].flat().toSorted(byPlace);
   if (isNonEmpty(all)) return { problems: all };
   if (!leg.material) throw new GatewayError('unplanned', 'no leg without a problem');
   return {
@@ -106,7 +109,8 @@ export async function readPolicy(
       file,
       policy,
       version: policyVersion(text),
-      anchors: anchors.anchors,
+      anchors: trust.anchors,
+      intermediates: trust.intermediates,
       leg: leg.material,
       ...tenant.files,
       keys: declared,
@@ -144,6 +148,12 @@ async function readTenantFiles(
     problems: read.flatMap((each) => each?.problems ?? []),
     warnings: dkim.warnings,
   };
+}
+
+async function readTrust({ trust }: Policy, folder: string) {
+  const { anchors, problems } = await readTrustAnchors(trust.anchors, folder);
+  const found = await readTrustAnchors(trust.intermediates, folder);
+  return { anchors, intermediates: found.anchors, problems: [...problems, ...found.problems] };
 }
 
 /** The tenant as the proof knows it. */

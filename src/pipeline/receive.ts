@@ -16,9 +16,10 @@ import type { Secret } from '../core/secret.ts';
 import type { Tally } from '../core/tally.ts';
 import type { KeyStore } from '../keys/store.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
-import { readMessage } from '../mime/header-section.ts';
+import { type HeaderSection, readMessage } from '../mime/header-section.ts';
 import type { Holds } from '../storage/hold.ts';
 import type { DnsLookup } from '../authentication/dns-lookup.ts';
+import type { OnlineServices } from '../smime/online.ts';
 import { gatherEvidence } from '../tenant/evidence.ts';
 import { hasRetainedHeaders } from '../tenant/exchange-headers.ts';
 import { checkHops } from '../tenant/loop.ts';
@@ -31,6 +32,7 @@ import { type PolicySet, tenantOf } from './policy-set.ts';
 import { runCopy } from './run-copy.ts';
 import type { TenantGate } from './tenant-limits.ts';
 import { isOwnSender, mailFromOf, returnLegOf } from './senders.ts';
+import { trustForMessage, type TrustOf } from './trust.ts';
 
 /** What the story needs. `policies` is read once per message, so that a reload never splits a message. */
 export interface ReceiveServices {
@@ -49,6 +51,8 @@ export interface ReceiveServices {
   /** Makes rewritten senders of forwarded mail. */
   readonly rewritingKey: Secret;
   readonly keys: KeyStore;
+  /** What may be asked about certificates; undefined: nothing. */
+  readonly online?: OnlineServices;
   readonly policies: () => PolicySet;
   readonly commit: Commit;
   /** The Received field of this transaction with its CRLF (RFC 5321 §4.4). */
@@ -100,13 +104,11 @@ async function story(
   refuse(checkHops(evidence, settings));
   const origin = prove(registry, evidence, settings);
   if (origin.kind === 'proven') services.tally.proven(origin);
-  if (origin.kind === 'proven' && hasRetainedHeaders(header)) {
-    const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
-    log.warn('retained-headers', { tenant: origin.tenant, advice });
-  }
+  adviseOnHeaders(origin, header, log);
   const facts = await inspect(held, header, envelope, limits);
   const rewriting = { key: services.rewritingKey, at };
-  const plans = await decide(policies, services.keys, facts, origin, rewriting);
+  const trustOf = trustForMessage(services.online);
+  const plans = await decide(policies, services.keys, facts, origin, rewriting, trustOf);
   for (const { direction, loaded } of plans)
     if (direction === 'inbound') refuse(checkInbound(tenantOf(loaded), origin, evidence, settings));
   if (origin.kind === 'unproven') await refuseSpoofing(registry, evidence, settings, { ...services, log });
@@ -123,7 +125,7 @@ async function story(
   const copies: FinishedCopy[] = [];
   for (const tenantPlan of plans) {
     for (const copy of tenantPlan.plan.copies) {
-      const finished = await finish(services, tenantPlan, copy, source, at, open, log);
+      const finished = await finish(services, tenantPlan, trustOf, copy, source, at, open, log);
       copies.push({ ...finished, ...mailFromOf(registry, origin, envelope, tenantPlan, rewriting) });
       signal.throwIfAborted();
     }
@@ -141,9 +143,16 @@ async function story(
   return { code: 250, enhanced: '2.0.0', text: `Queued as ${envelope.id}` };
 }
 
+function adviseOnHeaders(origin: Origin, header: HeaderSection, log: Log): void {
+  if (origin.kind !== 'proven' || !hasRetainedHeaders(header)) return;
+  const advice = 'set CloudServicesMailEnabled of the outbound connector to $false';
+  log.warn('retained-headers', { tenant: origin.tenant, advice });
+}
+
 async function finish(
   services: ReceiveServices,
   { loaded, direction }: TenantPlan,
+  trustOf: TrustOf,
   copy: Copy,
   source: ByteSource,
   at: Date,
@@ -155,7 +164,7 @@ async function finish(
     await runCopy(copy, source, services.holds, {
       tenant,
       keys: services.keys.forTenant(tenant),
-      anchors: loaded.anchors,
+      trust: trustOf(loaded),
       limits: services.limits,
       at,
       hostname: services.hostname,

@@ -8,7 +8,7 @@ import type { StageOutcome } from '../core/outcome.ts';
 import type { Secret } from '../core/secret.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import type { HeaderSection } from '../mime/header-section.ts';
-import type { Certificate } from '../smime/certificate.ts';
+import type { TrustSettings } from '../smime/chain.ts';
 import type { DoneTokens } from '../tenant/done-marker.ts';
 
 /**
@@ -33,7 +33,7 @@ export type Stage =
 export interface StageContext {
   readonly tenant: TenantId;
   readonly keys: TenantKeys;
-  readonly anchors: readonly Certificate[];
+  readonly trust: TrustSettings;
   readonly limits: Limits;
   readonly at: Date;
   readonly hostname: string;

@@ -142,6 +142,25 @@ const rule = z
 
 const otherwise = z.strictObject(treatment).superRefine(checkTreatment, whole);
 
+const trust = z
+  .strictObject({
+    anchors: z.array(file).default([]),
+    intermediates: z.array(file).default([]).describe('Certificates of CAs that help to find a path'),
+    revocation: z
+      .enum(['off', 'check', 'require'])
+      .default('off')
+      .describe('Asks CAs whether certificates are revoked; require: what cannot be checked is not used'),
+    fetch_issuers: z
+      .boolean()
+      .default(false)
+      .describe('Fetches issuers that are missing from where a certificate names them'),
+    subject_addresses: z
+      .boolean()
+      .default(false)
+      .describe('Takes emailAddress in the subject of a certificate, too'),
+  })
+  .prefault({});
+
 export const policyDocument = z.strictObject({
   version: z.literal(1),
   tenant,
@@ -151,7 +170,7 @@ export const policyDocument = z.strictObject({
       partners: z.array(partnerKey).default([]),
     })
     .default({ own: [], partners: [] }),
-  trust: z.strictObject({ anchors: z.array(file).default([]) }).default({ anchors: [] }),
+  trust,
   outbound: z.strictObject({
     deliver: z.enum(['internet', 'smarthost']).default('internet'),
     dkim: z.array(dkim).default([]).describe('Keys that sign what the gateway has changed'),

@@ -9,7 +9,16 @@ import { type PolicyDocument, policyDocument, policyJsonSchema, type TreatmentDo
 import { type Pattern, parsePattern } from './pattern.ts';
 import { canonicalDomain, defined } from './canonical.ts';
 import { describeIssues } from './problems.ts';
-import type { Conditions, HeaderCondition, KeyEntry, Policy, Problem, Rule, Treatment } from './schema.ts';
+import type {
+  Conditions,
+  FileEntry,
+  HeaderCondition,
+  KeyEntry,
+  Policy,
+  Problem,
+  Rule,
+  Treatment,
+} from './schema.ts';
 import { toTenant } from './tenant.ts';
 import { type Path, parseYaml, type YamlSource } from './yaml-source.ts';
 
@@ -60,10 +69,11 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       partners: keys.partners.map((entry, index) => toKeyEntry(entry, source, ['keys', 'partners', index])),
     },
     trust: {
-      anchors: trust.anchors.map((path, index) => ({
-        path,
-        position: source.positionOf(['trust', 'anchors', index]),
-      })),
+      anchors: toFiles(trust.anchors, source, ['trust', 'anchors']),
+      intermediates: toFiles(trust.intermediates, source, ['trust', 'intermediates']),
+      revocation: trust.revocation,
+      fetchesIssuers: trust.fetch_issuers,
+      countsSubjectAddresses: trust.subject_addresses,
     },
     outbound: {
       deliver: outbound.deliver,
@@ -85,6 +95,10 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       isTlsRequired: inbound.require_tls,
     },
   };
+}
+
+function toFiles(paths: readonly string[], source: YamlSource, at: Path): readonly FileEntry[] {
+  return paths.map((path, index) => ({ path, position: source.positionOf([...at, index]) }));
 }
 
 type OwnKeyDocument = PolicyDocument['keys']['own'][number];

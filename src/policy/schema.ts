@@ -19,10 +19,20 @@ export interface Problem extends Position {
   readonly message: string;
 }
 
+export interface TrustPolicy {
+  readonly anchors: readonly FileEntry[];
+  readonly intermediates: readonly FileEntry[];
+  /** `check`: a revoked certificate is not used; `require`: neither is one whose revocation cannot be checked. */
+  readonly revocation: 'off' | 'check' | 'require';
+  readonly fetchesIssuers: boolean;
+  /** Whether emailAddress in the subject counts beside subjectAltName. */
+  readonly countsSubjectAddresses: boolean;
+}
+
 export interface Policy {
   readonly tenant: PolicyTenant;
   readonly keys: { readonly own: readonly KeyEntry[]; readonly partners: readonly KeyEntry[] };
-  readonly trust: { readonly anchors: readonly FileEntry[] };
+  readonly trust: TrustPolicy;
   readonly outbound: OutboundPolicy;
   readonly inbound: InboundPolicy;
 }

@@ -165,7 +165,7 @@ function unreadable(rule: string, owner: string): Extract<Verdict, { kind: 'refu
   return {
     kind: 'refuse',
     error: 'key-unreadable',
-    explanation: `The key material of ${owner} that rule "${rule}" needs cannot be read at the moment. The message is tried again; if this lasts, tell your administrator.`,
+    explanation: `The key material of ${owner} that rule "${rule}" needs cannot be read or checked at the moment. The message is tried again; if this lasts, tell your administrator.`,
   };
 }
 

@@ -26,8 +26,10 @@ export interface Certificate extends CertificateExtensions {
   readonly issuerDer: Buffer;
   /** Content octets of the serial number, as they stand. */
   readonly serial: Buffer;
-  /** `Address.key` values: subjectAltName first, then emailAddress of the subject; never the common name. */
+  /** `Address.key` values of subjectAltName: rfc822Name and SmtpUTF8Mailbox. */
   readonly addresses: readonly string[];
+  /** Those of emailAddress in the subject, the form of before (RFC 8550 §3); never the common name. */
+  readonly subjectAddresses: readonly string[];
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly publicKey: KeyObject;
@@ -203,7 +205,8 @@ function readStructure(bytes: Buffer): Structure {
     issuerName,
     issuerDer: issuerName.der,
     serial,
-    addresses: addressesOf(extensions.names, subjectName),
+    addresses: addressesOf(extensions.names),
+    subjectAddresses: subjectAddressesOf(subjectName),
     notBefore,
     notAfter,
     isSelfIssued: isSameName(subjectName, issuerName),
@@ -219,15 +222,21 @@ function readAlgorithm(node: DerNode): { oid: string; parameters?: DerNode } {
 }
 
 /** SECURITY: only what is one plain address counts; blanks, NUL and look-alikes do not (tests: certificate addresses). */
-function addressesOf(names: readonly GeneralName[], subject: DistinguishedName): readonly string[] {
-  const written = [
-    ...names.flatMap((name) =>
+function addressesOf(names: readonly GeneralName[]): readonly string[] {
+  return keysOf(
+    names.flatMap((name) =>
       (name.kind === 'email' && /^[\x21-\x7e]+$/.test(name.value)) || name.kind === 'smtp-utf8'
         ? [name.value]
         : [],
     ),
-    ...subject.attributes.flatMap(({ type, value }) => (type === EMAIL_ADDRESS ? [value] : [])),
-  ];
+  );
+}
+
+function subjectAddressesOf({ attributes }: DistinguishedName): readonly string[] {
+  return keysOf(attributes.flatMap(({ type, value }) => (type === EMAIL_ADDRESS ? [value] : [])));
+}
+
+function keysOf(written: readonly string[]): readonly string[] {
   const keys = written.map((text) => parseAddress(text)?.key).filter((key) => key !== undefined);
   return [...new Set(keys)].slice(0, MAX_ADDRESSES);
 }

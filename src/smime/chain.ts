@@ -11,6 +11,7 @@ import {
 } from './certificate.ts';
 import { isSameName } from './distinguished-name.ts';
 import { constraintProblem } from './name-constraints.ts';
+import type { OnlineChecks } from './online.ts';
 import { isStronglySigned } from './signature-algorithm.ts';
 
 /** What is trusted, what may help to get there, and when. */
@@ -19,7 +20,14 @@ export interface TrustContext {
   readonly anchors: readonly Certificate[];
   readonly intermediates: readonly Certificate[];
   readonly at: Date;
+  /** Whether a signer's emailAddress in the subject counts beside subjectAltName. */
+  readonly countsSubjectAddresses?: boolean;
+  /** What may be asked over the network; `validateChain` asks nobody. */
+  readonly online?: OnlineChecks;
 }
+
+/** Trust without the time. */
+export type TrustSettings = Omit<TrustContext, 'at'>;
 
 /** `chain`: leaf first, anchor last. `reason`: plain words; nothing in it comes from a certificate. */
 export type ChainResult =
@@ -32,6 +40,7 @@ const MAX_SIGNATURE_CHECKS = 64;
 const MAX_STEPS = 1_000;
 const MAX_COMPLETE_PATHS = 20;
 const MAX_EXTRA = 200;
+const MAX_NAMESAKES = 8;
 
 interface Search {
   readonly trust: TrustContext;
@@ -71,6 +80,14 @@ export function validateChain(
   const chain = findPath([leaf], search);
   if (chain) return { trusted: true, chain };
   return { trusted: false, reason: search.reason ?? 'no path to a trusted root' };
+}
+
+/** Those of the certificates that signed this one, at most one look at each of a few of its name. */
+export function issuersAmong(tip: Certificate, pool: readonly Certificate[]): readonly Certificate[] {
+  return pool
+    .filter(({ subjectName }) => isSameName(subjectName, tip.issuerName))
+    .slice(0, MAX_NAMESAKES)
+    .filter((candidate) => verifySignature(tip, candidate));
 }
 
 /** Depth first from the leaf; `path` is leaf first. */

@@ -70,13 +70,15 @@ export async function* verifyOpaque(
   );
 }
 
-function judge(
+async function judge(
   form: 'detached' | 'opaque',
   { signers, certificates }: SignedDataTail,
   content: SignedContent,
   trust: TrustContext,
-): StageOutcome {
-  const signatures = signers.map((signer) => judgeSigner(signer, content, certificates, trust));
+): Promise<StageOutcome> {
+  const signatures = await Promise.all(
+    signers.map((signer) => judgeSigner(signer, content, certificates, trust)),
+  );
   if (!isNonEmpty(signatures)) return { kind: 'not-verified', reason: 'not-signed' };
   return { kind: 'verified', format: 'smime', form, signatures };
 }

@@ -10,11 +10,12 @@ import {
   type SignatureScheme,
 } from './algorithms.ts';
 import type { Certificate } from './certificate.ts';
-import { type TrustContext, validateChain } from './chain.ts';
+import type { TrustContext } from './chain.ts';
 import type { ContentDigests } from './content-digest.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
 import { isNamedBy, parseRecipientId, type RecipientId } from './recipient-info.ts';
 import { hasMisplacedAttribute, readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
+import { establishTrust, type TrustResult } from './trust.ts';
 
 export interface SignerInfo {
   readonly id: RecipientId;
@@ -67,12 +68,12 @@ export function parseSignerInfo(bytes: Uint8Array): SignerInfo {
 }
 
 /** Judges one signer. `certificates` came with the message; they help to find the signer and a path, never to trust. */
-export function judgeSigner(
+export async function judgeSigner(
   signer: SignerInfo,
   content: SignedContent,
   certificates: readonly Certificate[],
   trust: TrustContext,
-): SignatureResult {
+): Promise<SignatureResult> {
   const attributes = signer.signedAttributes && readSignedAttributes(signer.signedAttributes);
   const read = typeof attributes === 'object' ? attributes : undefined;
   const problem = contentProblem(signer, content, attributes) ?? strengthProblem(signer);
@@ -86,21 +87,32 @@ export function judgeSigner(
     const integrity = problem === undefined ? 'unchecked' : 'broken';
     return { format: 'smime', integrity, trust: 'unknown-key', signer: [], reason, ...signedAt };
   }
-  const chain = validateChain(certificate, certificates, trust, 'sign');
   const broken = problem ?? (read && signatureProblem(certificate, signer, read));
+  // SECURITY: nobody is asked for the sake of a signature that is broken (test: broken asks nobody).
+  const { online: _, ...offline } = trust;
+  const asked = broken === undefined ? trust : offline;
+  const chain = await establishTrust(certificate, certificates, asked, 'sign');
   const integrity =
     signer.algorithm && broken === undefined ? 'intact' : broken === undefined ? 'unchecked' : 'broken';
   const reason =
-    broken ?? (integrity === 'unchecked' ? UNKNOWN_ALGORITHM : chain.trusted ? undefined : chain.reason);
+    broken ?? (integrity === 'unchecked' ? UNKNOWN_ALGORITHM : chain.trusted ? doubtOf(chain) : chain.reason);
   return {
     format: 'smime',
     integrity,
     trust: chain.trusted ? 'trusted' : 'untrusted',
-    signer: certificate.addresses,
+    signer: trust.countsSubjectAddresses
+      ? [...new Set([...certificate.addresses, ...certificate.subjectAddresses])]
+      : certificate.addresses,
     keyId: `smime:${certificate.fingerprint}`,
+    ...(chain.revocation && { revocation: chain.revocation.state }),
     ...(reason !== undefined && { reason }),
     ...signedAt,
   };
+}
+
+/** A trusted path of which the revocation could not be checked says so. */
+function doubtOf({ revocation }: TrustResult): string | undefined {
+  return revocation?.state === 'unknown' ? revocation.reason : undefined;
 }
 
 const UNKNOWN_ALGORITHM = 'the signature algorithm is not supported';

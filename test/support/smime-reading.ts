@@ -89,7 +89,10 @@ export async function readSigners(
       digests: digest.finish(),
       hasSurplusContent: detached !== undefined && reader.hasContent,
     };
-    return signers.map((signer) => signatureWords(judgeSigner(signer, content, certificates, trust)));
+    const judged = await Promise.all(
+      signers.map((signer) => judgeSigner(signer, content, certificates, trust)),
+    );
+    return judged.map(signatureWords);
   } catch (error) {
     if (error instanceof BerError) return 'malformed';
     throw error;

@@ -140,7 +140,7 @@ async function receive(name: string, to: string) {
   await using result = await runCopy(copy, message, holds, {
     tenant: TENANT_A,
     keys,
-    anchors,
+    trust: { anchors, intermediates: [] },
     limits: defaultLimits,
     at: new Date('2026-06-01T12:00:00Z'),
     hostname: 'gw.example',

@@ -76,6 +76,7 @@ function signatureField(result: SignatureResult, header: HeaderSection, hostname
       `trust=${result.trust}`,
       `format=${result.format}`,
       `from=${fromMatch(result, header)}`,
+      ...(result.revocation === undefined ? [] : [`revocation=${result.revocation}`]),
       ...(result.signer.length > 0 ? [`signer=${result.signer.slice(0, 5).map(plain).join(',')}`] : []),
       ...(result.reason === undefined ? [] : [`reason="${plain(result.reason)}"`]),
     ]),

@@ -6,7 +6,8 @@ import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
 import { mimeShape } from '../../mime/shape.ts';
 import { verifyMessage as verifyPgp } from '../../pgp/message.ts';
 import { verifyMessage as verifySmime } from '../../smime/message.ts';
-import { pgpVerificationKeys } from '../key-material.ts';
+import type { TrustContext } from '../../smime/chain.ts';
+import { pgpVerificationKeys, storedIssuers } from '../key-material.ts';
 import { replaces, type Stage, type StageContext } from '../stage.ts';
 
 export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: StageContext): Stage {
@@ -23,11 +24,7 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
       const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
       const outcome = isPgp
         ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
-        : yield* verifySmime(
-            input,
-            { anchors: context.anchors, intermediates: [], at },
-            { limits, at, onInner },
-          );
+        : yield* verifySmime(input, await smimeTrust(context, header), { limits, at, onInner });
       if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
         throw new GatewayError('signature-invalid', 'a signature is broken and the policy refuses such mail');
       }
@@ -35,6 +32,12 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
       return outcome;
     },
   };
+}
+
+/** The chains of the certificates that are declared for the author help to find a path. */
+async function smimeTrust({ trust, keys, at }: StageContext, header: HeaderSection): Promise<TrustContext> {
+  const intermediates = [...trust.intermediates, ...(await storedIssuers(keys, header))];
+  return { ...trust, intermediates, at };
 }
 
 function hasBrokenSignature(outcomes: readonly StageOutcome[]): boolean {

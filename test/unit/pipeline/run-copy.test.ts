@@ -44,7 +44,7 @@ const keys = await memoryTenantKeys(TENANT_A, [
 const context = {
   tenant: TENANT_A,
   keys,
-  anchors: world.trust.anchors,
+  trust: world.trust,
   limits: defaultLimits,
   at: new Date(),
   hostname: 'gw.example',

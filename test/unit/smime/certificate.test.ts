@@ -49,12 +49,12 @@ const smtpUtf8 = (value: string): Buffer =>
 
 const addressCases: readonly (readonly [string, Buffer, readonly Buffer[], readonly string[]])[] = [
   [
-    'subjectAltName before emailAddress',
+    'emailAddress does not stand beside subjectAltName',
     name('x', 'legacy@contoso.example'),
     [altNames(emailName('san@contoso.example'))],
-    ['san@contoso.example', 'legacy@contoso.example'],
+    ['san@contoso.example'],
   ],
-  ['emailAddress alone', name('x', 'Legacy@contoso.example'), [], ['legacy@contoso.example']],
+  ['emailAddress alone', name('x', 'Legacy@contoso.example'), [], []],
   ['never the common name', name('cn@contoso.example'), [], []],
   [
     'the same address once',
@@ -77,6 +77,13 @@ const addressCases: readonly (readonly [string, Buffer, readonly Buffer[], reado
     [],
   ],
 ];
+
+test('emailAddress of the subject is kept apart', () => {
+  const subject = name('cn@contoso.example', 'Legacy@contoso.example');
+  const extensions = [altNames(emailName('san@contoso.example'))];
+  const { addresses, subjectAddresses } = makeCertificate({ subject, extensions }).certificate;
+  assert.deepEqual([addresses, subjectAddresses], [['san@contoso.example'], ['legacy@contoso.example']]);
+});
 
 test('certificate addresses', async (t) => {
   for (const [title, subject, extensions, expected] of addressCases) {

@@ -116,7 +116,7 @@ async function judge(
     digests: digest.finish(),
     hasSurplusContent: detached !== undefined && reader.hasContent,
   };
-  return signers.map((signer) => judgeSigner(signer, content, certificates, trust));
+  return Promise.all(signers.map((signer) => judgeSigner(signer, content, certificates, trust)));
 }
 
 async function judgeOne(...args: Parameters<typeof judge>): Promise<SignatureResult> {
