@@ -1,14 +1,27 @@
 // Revocation with OpenSSL as CA: CRLs by `openssl ca`, answers by `openssl ocsp`, both over http on loopback.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bytesSource, collect } from '../../src/core/bytes.ts';
+import { silentLog } from '../../src/core/log.ts';
+import type { Step } from '../../src/core/plan.ts';
+import { memoryTenantKeys } from '../../src/keys/memory.ts';
+import { runCopy } from '../../src/pipeline/run-copy.ts';
+import { signMessage } from '../../src/smime/message.ts';
+import { readPrivateKey } from '../../src/smime/private-key.ts';
+import { openHolds } from '../../src/storage/hold.ts';
 import { openGuardedFetch } from '../../src/web/guarded-fetch.ts';
 import type { Certificate } from '../../src/smime/certificate.ts';
 import { openOnlineServices, type OnlineSettings } from '../../src/smime/online.ts';
 import { establishTrust } from '../../src/smime/trust.ts';
 import { OpensslCa, serveWeb } from '../support/openssl-ca.ts';
+import { address, TENANT_A } from '../support/policy.ts';
+import { limits, runStage } from '../support/smime.ts';
 
 const web = await serveWeb();
 const root = new OpensslCa('root');
@@ -450,4 +463,58 @@ test('crl-big: 100,000 entries in bounded time and memory', async () => {
   assert(elapsed < 5_000, `${elapsed} ms`);
   const grown = heapUsed + external - before.heapUsed - before.external;
   assert(grown < 64 * 1024 * 1024, `${grown} bytes`);
+});
+
+test('the mark shows the state, and nobody is asked for the sake of a broken signature', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'postern-mark-'));
+  const holds = await openHolds({ folder, memoryBytes: 1_000_000, log: silentLog });
+  t.after(async () => {
+    await holds[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true });
+  });
+  const { name, certificate } = person(root, ocspAt('/mark'));
+  const key = readPrivateKey(root.read(`${name}.key`));
+  const text = `From: ${name}@contoso.example\r\nMIME-Version: 1.0\r\n\r\nbody\r\n`;
+  const at = new Date();
+  const signed = await runStage(
+    signMessage(bytesSource(Buffer.from(text)), { certificate, chain: [], key }, { limits, at }),
+  );
+  const mark = async (message: Buffer, settings: Partial<OnlineSettings> = {}) => {
+    const online = openOnlineServices(open).forMessage({ ...CHECK, ...settings });
+    const trust = { anchors: [root.certificate], intermediates: [], ...(online && { online }) };
+    const keys = await memoryTenantKeys(TENANT_A, []);
+    const context = { tenant: TENANT_A, keys, trust, limits, at: new Date(), hostname: 'gw.example' };
+    const steps: readonly Step[] = [{ kind: 'verify', onInvalid: 'deliver-marked' }, { kind: 'mark' }];
+    const copy = {
+      recipients: [{ address: address('x@contoso.example') }],
+      steps,
+      leg: { kind: 'internet' },
+      mustEncrypt: false,
+      rule: 'test',
+    } as const;
+    await using result = await runCopy(copy, bytesSource(message), holds, context);
+    const written = (await collect(result.body.open(), 1_000_000)).toString();
+    return written.slice(0, written.indexOf('From:')).replace(/\r\n /g, '');
+  };
+  web.answers.set('/mark', (body) => root.ocsp(body, 'ca', '-nmin', '60'));
+  assert.match(
+    await mark(signed.bytes),
+    /intact;trust=trusted;format=smime;from=signer;revocation=good;signer=/,
+  );
+  assert.doesNotMatch(await mark(signed.bytes, { revocation: 'off' }), /revocation/);
+  root.revoke(name);
+  assert.match(
+    await mark(signed.bytes),
+    /intact;trust=untrusted;.*revocation=revoked;.*reason="certificate was revoked on .* \(keyCompromise\)"/,
+  );
+  const asked = web.asked.get('/mark');
+  const broken = Buffer.from(signed.bytes.toString('latin1').replace('\r\nbody', '\r\nevil'), 'latin1');
+  assert.match(await mark(broken), /signature=broken;trust=trusted;/);
+  assert.equal(web.asked.get('/mark'), asked);
+  web.answers.delete('/mark');
+  assert.match(
+    await mark(signed.bytes),
+    /trust=trusted;.*revocation=unknown;.*reason="revocation of the certificate cannot be checked: the server answers with status 503"/,
+  );
+  assert.match(await mark(signed.bytes, { revocation: 'require' }), /trust=untrusted;.*revocation=unknown;/);
 });

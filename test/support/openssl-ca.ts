@@ -2,7 +2,7 @@
 // loopback that hands them out.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -163,13 +163,16 @@ type Answer = (body: Buffer) => Uint8Array | { readonly location: string } | und
 export async function serveWeb() {
   const answers = new Map<string, Answer>();
   const asked = new Map<string, number>();
-  const server = createServer(async (request, response) => {
+  const respond = async (request: IncomingMessage, response: ServerResponse) => {
     const path = request.url ?? '';
     asked.set(path, (asked.get(path) ?? 0) + 1);
     const answer = answers.get(path)?.(await bodyOf(request));
     if (answer === undefined) response.writeHead(503).end();
     else if ('location' in answer) response.writeHead(302, { location: answer.location }).end();
     else response.end(answer);
+  };
+  const server = createServer((request, response) => {
+    respond(request, response).catch(() => response.destroy());
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as AddressInfo;

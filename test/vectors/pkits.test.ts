@@ -1,5 +1,5 @@
-// NIST PKITS: path validation. Revocation and policy processing are not built, so the cases that need them are listed
-// as exceptions with their reason; a listed case that turns out right fails, as does any other wrong answer.
+// NIST PKITS: path validation alone. Cases that need a CRL are judged in pkits-revocation.test.ts, policies are not built:
+// both are listed as exceptions with their reason; a listed case that turns out right fails, as does any other wrong answer.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
