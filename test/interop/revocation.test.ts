@@ -483,7 +483,15 @@ test('the mark shows the state, and nobody is asked for the sake of a broken sig
     const online = openOnlineServices(open).forMessage({ ...CHECK, ...settings });
     const trust = { anchors: [root.certificate], intermediates: [], ...(online && { online }) };
     const keys = await memoryTenantKeys(TENANT_A, []);
-    const context = { tenant: TENANT_A, keys, trust, limits, at: new Date(), hostname: 'gw.example', dkimSigners: [] };
+    const context = {
+      tenant: TENANT_A,
+      keys,
+      trust,
+      limits,
+      at: new Date(),
+      hostname: 'gw.example',
+      dkimSigners: [],
+    };
     const steps: readonly Step[] = [{ kind: 'verify', onInvalid: 'deliver-marked' }, { kind: 'mark' }];
     const copy = {
       recipients: [{ address: address('x@contoso.example') }],
