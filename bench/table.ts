@@ -12,9 +12,12 @@ export interface BenchRow {
   /** Highest resident memory of our process over all runs. */
   readonly peakRssMiB: number;
   readonly unit: string;
+  /** Highest resident memory for a mail of 1 MB, where growth is of interest. */
+  readonly leastRssMiB?: number;
+  readonly messagesPerSecondAndCore?: number;
 }
 
-const COLUMNS = ['case', 'ours', 'peer', 'ratio', 'peak RSS'] as const;
+const COLUMNS = ['case', 'ours', 'peer', 'ratio', 'peak RSS', 'RSS at 1 MB', 'messages/s'] as const;
 
 /** Prints the rows to standard output, aligned. */
 export function printTable(rows: readonly BenchRow[]): void {
@@ -41,5 +44,7 @@ function cells(row: BenchRow): readonly string[] {
     `${row.peer.toFixed(2)} ${row.unit}`,
     row.ratio.toFixed(2),
     `${row.peakRssMiB.toFixed(0)} MiB`,
+    row.leastRssMiB === undefined ? '' : `${row.leastRssMiB.toFixed(0)} MiB`,
+    row.messagesPerSecondAndCore === undefined ? '' : String(row.messagesPerSecondAndCore),
   ];
 }

@@ -13,7 +13,7 @@ const IS_LITTLE_ENDIAN = LINE_END === (LF << 8) + CR;
 /** Value of a character; NOT_ALPHABET for the rest. */
 const NOT_ALPHABET = 0x40;
 const VALUES = valueTable();
-const BLOCK_BYTES = 48 * 1024;
+const BLOCK_BYTES = 192 * 1024;
 
 /**
  * Base64 with CRLF after each line, also after the last one. `lineLength` is in characters without CRLF and must be a
