@@ -107,7 +107,7 @@ async function story(
   adviseOnHeaders(origin, header, log);
   const facts = await inspect(held, header, envelope, limits);
   const rewriting = { key: services.rewritingKey, at };
-  const trustOf = trustForMessage(services.online);
+  const trustOf = trustForMessage(services.online, log);
   const plans = await decide(policies, services.keys, facts, origin, rewriting, trustOf);
   for (const { direction, loaded } of plans)
     if (direction === 'inbound') refuse(checkInbound(tenantOf(loaded), origin, evidence, settings));

@@ -34,7 +34,8 @@ export function decideOutbound(policy: Policy, facts: Facts, origin: ProvenOrigi
     }
     const { rule, treatment, because } = firstMatch(policy, facts, recipient, trace);
     const verdict = applyTreatment(treatment, rule, facts, recipient);
-    const outcome = verdict.kind === 'send' ? verdict.because : `refused: ${verdict.error}`;
+    const outcome =
+      verdict.kind === 'send' ? verdict.because : `refused: ${verdict.error}${verdict.because ?? ''}`;
     trace.push(entry(recipient, rule, true, `${because}; ${outcome}`));
     if (verdict.kind === 'refuse')
       refusals.push({ recipient, rule, error: verdict.error, explanation: verdict.explanation });

@@ -13,7 +13,13 @@ export interface KeyUse {
 }
 
 export type Verdict =
-  | { readonly kind: 'refuse'; readonly error: ErrorCode; readonly explanation: string }
+  | {
+      readonly kind: 'refuse';
+      readonly error: ErrorCode;
+      readonly explanation: string;
+      /** For the trace: why each key was not used. */
+      readonly because?: string;
+    }
   | {
       readonly kind: 'send';
       readonly sign?: KeyUse;
@@ -97,7 +103,9 @@ function findEncryption(treatment: Protect, rule: string, facts: Facts, recipien
   for (const format of treatment.formats) {
     const lookup = lookups?.[format];
     // SECURITY: only the value `none` leads on; a damaged key or a look-up that nobody made does not (test: unreadable).
-    if (lookup === undefined || lookup.kind === 'unreadable') return unreadable(rule, address.text);
+    if (lookup === undefined || lookup.kind === 'unreadable') {
+      return { ...unreadable(rule, address.text), because: rejectedReasons([format], lookups) };
+    }
     if (lookup.kind === 'usable') {
       const [{ record, matchedBy }] = lookup.keys;
       return {
@@ -115,12 +123,13 @@ function findEncryption(treatment: Protect, rule: string, facts: Facts, recipien
       because: `no usable ${tried} key${rejectedReasons(treatment.formats, lookups)}: sent in clear, as fallback: plain says`,
     };
   const state = hasRejected
-    ? 'the certificates or keys known for it cannot be used (expired, not yet valid or not meant for encryption)'
+    ? 'the certificates or keys known for it cannot be used (expired, not yet valid, revoked or not meant for encryption)'
     : 'no certificate or key of it is known here';
   return {
     kind: 'refuse',
     error: 'encryption-required',
     explanation: `Rule "${rule}" requires encryption for ${address.text}, but ${state}. Ask the recipient for a certificate or public key and give it to your administrator, or send the message without what makes this rule apply.`,
+    because: rejectedReasons(treatment.formats, lookups),
   };
 }
 
