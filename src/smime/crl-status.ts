@@ -26,9 +26,9 @@ export async function judgeByList(
   if (!isSameName(list.issuer, certificate.issuerName)) return unknown('the CRL is by another issuer');
   const problem = list.scope.problem ?? scopeProblem(list, certificate) ?? timeProblem(list, at);
   if (problem !== undefined) return unknown(problem);
-  if (!(await hasSigner(list, issuers, isLegacyAllowed)))
-    return unknown('the CRL is not signed by the issuer of the certificate');
   try {
+    if (!(await hasSigner(list, issuers, isLegacyAllowed)))
+      return unknown('the CRL is not signed by the issuer of the certificate');
     const found = await findRevoked(list, certificate.serial);
     const until = list.nextUpdate ?? at;
     return found ? { state: 'revoked', ...found, until } : { state: 'good', until };
