@@ -45,6 +45,12 @@ export interface RejectedKey {
  * SECURITY: only `none` may ever lead to an unencrypted copy; `unreadable` (a damaged key) may not.
  */
 export type KeyLookup =
-  | { readonly kind: 'usable'; readonly keys: NonEmpty<UsableKey>; readonly rejected: readonly RejectedKey[] }
+  | {
+      readonly kind: 'usable';
+      readonly keys: NonEmpty<UsableKey>;
+      /** Usable ones of less close matches, best first, for where all of `keys` turn out to be revoked. */
+      readonly farther?: readonly UsableKey[];
+      readonly rejected: readonly RejectedKey[];
+    }
   | { readonly kind: 'none'; readonly rejected: readonly RejectedKey[] }
   | { readonly kind: 'unreadable'; readonly rejected: NonEmpty<RejectedKey> };

@@ -39,8 +39,14 @@ export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose
   }
   const closest = Math.min(...usable.map(({ matchedBy }) => ORDER[matchedBy]));
   const keys = usable.filter(({ matchedBy }) => ORDER[matchedBy] === closest).sort(byPreference);
+  const farther = usable
+    .filter(({ matchedBy }) => ORDER[matchedBy] !== closest)
+    .sort((one, other) => ORDER[one.matchedBy] - ORDER[other.matchedBy] || byPreference(one, other));
+  rejected.push(
+    ...farther.map(({ record }) => ({ id: record.id, reason: 'a key of a closer match is used' })),
+  );
   const all = [...damaged.toSorted(byId), ...rejected.toSorted(byId)];
-  if (isNonEmpty(keys)) return { kind: 'usable', keys, rejected: all };
+  if (isNonEmpty(keys)) return { kind: 'usable', keys, farther, rejected: all };
   return isNonEmpty(damaged) && isNonEmpty(all)
     ? { kind: 'unreadable', rejected: all }
     : { kind: 'none', rejected: all };

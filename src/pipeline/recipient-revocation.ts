@@ -1,5 +1,5 @@
 // Takes certificates of recipients that are revoked out of a key look-up, each with its reason, before anything is decided.
-import type { KeyLookup, KeyRecord, RejectedKey } from '../core/key.ts';
+import type { KeyLookup, KeyRecord, RejectedKey, UsableKey } from '../core/key.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { TrustSettings } from '../smime/chain.ts';
 import { establishTrust } from '../smime/trust.ts';
@@ -20,16 +20,23 @@ export async function withoutRevoked(lookup: KeyLookup, trust: TrustSettings, at
   if (lookup.kind !== 'usable' || !trust.online?.revocation) return lookup;
   const refused: RejectedKey[] = [];
   let isTemporary = false;
-  for (const [index, { record }] of lookup.keys.entries()) {
+  const all = [...lookup.keys, ...(lookup.farther ?? [])];
+  // What turns out to be revoked makes room for the less close: those no longer stand there as not used.
+  const rejectedBesides = (left: readonly UsableKey[]) => [
+    ...refused,
+    ...lookup.rejected.filter(
+      ({ id }) => ![...refused, ...left.map(({ record }) => record)].some((one) => one.id === id),
+    ),
+  ];
+  for (const [index, { record, matchedBy }] of all.entries()) {
     const found = await refusalOf(record, trust, at);
-    const left = lookup.keys.slice(index);
-    if (!found && isNonEmpty(left))
-      return { kind: 'usable', keys: left, rejected: [...refused, ...lookup.rejected] };
+    const left = all.slice(index).filter((key) => key.matchedBy === matchedBy);
+    if (!found && isNonEmpty(left)) return { kind: 'usable', keys: left, rejected: rejectedBesides(left) };
     if (!found) break;
     refused.push({ id: record.id, reason: found.reason });
     isTemporary ||= found.isTemporary;
   }
-  const rejected = [...refused, ...lookup.rejected];
+  const rejected = rejectedBesides([]);
   return isTemporary && isNonEmpty(rejected) ? { kind: 'unreadable', rejected } : { kind: 'none', rejected };
 }
 

@@ -4,7 +4,7 @@ import type { Address } from '../core/address.ts';
 import type { Recipient } from '../core/envelope.ts';
 import { errorTable } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
-import type { KeyId, KeyLookup, UsableKey } from '../core/key.ts';
+import type { KeyId, KeyLookup, RejectedKey, UsableKey } from '../core/key.ts';
 import { formatLeg } from '../core/leg.ts';
 import type { Copy, HeaderProtection, Plan, Refusal, Step } from '../core/plan.ts';
 
@@ -42,8 +42,21 @@ function rejectedKeys(recipient: string, { envelope, encryptionKeys }: Facts): s
   return lookups === undefined
     ? []
     : [lookups.smime, lookups.pgp]
-        .flatMap(({ rejected }) => rejected)
+        .flatMap((lookup) => [...rivalsOf(lookup), ...lookup.rejected])
         .map(({ id, reason }) => `     not used: ${id}: ${reason}`);
+}
+
+/** Usable keys behind the first one: only that is used. */
+function rivalsOf(lookup: KeyLookup): readonly RejectedKey[] {
+  if (lookup.kind !== 'usable') return [];
+  const [{ record: chosen }, ...others] = lookup.keys;
+  return others.map(({ record: { id, notBefore } }) => ({
+    id,
+    reason:
+      notBefore < chosen.notBefore
+        ? `replaced by a key that became valid later, on ${chosen.notBefore.toISOString().slice(0, 10)}`
+        : 'another key that became valid at the same time lasts longer, or has the lower id',
+  }));
 }
 
 function describeCopy(copy: Copy, number: number, facts: Facts): string[] {

@@ -27,6 +27,7 @@ function unusable(reason: string): Partial<Readable> {
 const own = { role: 'own', hasPrivateKey: true } as const;
 const RETIRED = 'the key is retired: no longer declared, kept for decryption only';
 const NO_PRIVATE = 'the key has no private part here';
+const CLOSER = 'a key of a closer match is used';
 const DAMAGED = 'the stored key is damaged';
 
 /** What it shows, the purpose, the candidates, the kind, the digits of the keys in their order, the reasons. */
@@ -46,7 +47,7 @@ const cases: readonly (readonly [
     [candidate('1', { matchedBy: 'domain' }), candidate('2')],
     'usable',
     '2',
-    [],
+    [CLOSER],
   ],
   [
     'exact before plus-base',
@@ -54,7 +55,7 @@ const cases: readonly (readonly [
     [candidate('1', { matchedBy: 'plus-base' }), candidate('2')],
     'usable',
     '2',
-    [],
+    [CLOSER],
   ],
   [
     'plus-base before domain',
@@ -62,7 +63,7 @@ const cases: readonly (readonly [
     [candidate('1', { matchedBy: 'domain' }), candidate('2', { matchedBy: 'plus-base' })],
     'usable',
     '2',
-    [],
+    [CLOSER],
   ],
   [
     'an older exact key before a newer domain key',
@@ -70,7 +71,7 @@ const cases: readonly (readonly [
     [candidate('1', { notBefore: new Date(0) }), candidate('2', { matchedBy: 'domain' })],
     'usable',
     '1',
-    [],
+    [CLOSER],
   ],
   [
     'an expired exact key does not hide the domain key',

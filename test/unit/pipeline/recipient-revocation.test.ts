@@ -37,7 +37,7 @@ function trustWith(states: ReadonlyMap<Certificate, PathRevocation>, isRequired:
   };
 }
 
-function lookupOf(...certificates: readonly Certificate[]): KeyLookup {
+function lookupOf(...certificates: readonly Certificate[]): Extract<KeyLookup, { kind: 'usable' }> {
   const keys = certificates.map(({ pem }, index) => ({
     record: { ...bareRecord(String(index + 1)), material: pem },
     matchedBy: 'address' as const,
@@ -49,7 +49,7 @@ function lookupOf(...certificates: readonly Certificate[]): KeyLookup {
 async function answer(
   states: readonly (readonly [Certificate, PathRevocation])[],
   isRequired: boolean,
-  lookup = lookupOf(renewed.certificate, old.certificate),
+  lookup: KeyLookup = lookupOf(renewed.certificate, old.certificate),
 ) {
   const found = await withoutRevoked(lookup, trustWith(new Map(states), isRequired), at);
   const chosen = found.kind === 'usable' ? found.keys[0].record.id : undefined;
@@ -64,6 +64,18 @@ test('the newest certificate that is not revoked is taken, the others with their
     [old.certificate, revoked],
   ] as const;
   assert.deepEqual(await answer(both, false), ['none', undefined, [revoked.reason, revoked.reason]]);
+});
+
+test('a key of a less close match stands in for a revoked one', async () => {
+  const lookup = lookupOf(renewed.certificate);
+  const [domain] = lookupOf(old.certificate).keys;
+  const record = { ...domain.record, id: bareRecord('9').id };
+  const farther = [{ record, matchedBy: 'domain' as const }];
+  const rejected = [{ id: record.id, reason: 'a key of a closer match is used' }];
+  const both = { ...lookup, farther, rejected };
+  assert.deepEqual(await answer([], false, both), ['usable', '1', [rejected[0]?.reason]]);
+  const states = [[renewed.certificate, revoked]] as const;
+  assert.deepEqual(await answer(states, false, both), ['usable', '9', [revoked.reason]]);
 });
 
 test('what cannot be checked is used or not, as the policy says', async () => {
