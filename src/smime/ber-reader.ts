@@ -87,9 +87,22 @@ export class BerReader implements AsyncDisposable {
     return Buffer.concat(parts, size);
   }
 
-  /** Passes over the next element without holding it. */
+  /** Passes over the next element without holding it. SECURITY: millions of elements cost no more than their bytes. */
   async skip(): Promise<void> {
-    for await (const part of this.#whole()) void part;
+    const base = this.#ends.length;
+    do {
+      const header = this.#tryNext() ?? (await this.#next());
+      if (header === undefined) {
+        if (this.#ends.length === base) throw new BerError('an element is missing');
+        await this.#close();
+      } else if (header.length === undefined) {
+        this.#open(header);
+      } else {
+        this.#accept(header);
+        if (this.#available() >= header.length) this.#consume(header.length);
+        else for await (const part of this.#take(header.length)) void part;
+      }
+    } while (this.#ends.length > base);
   }
 
   /**
