@@ -44,6 +44,14 @@ const untouched: readonly (readonly [string, string])[] = [
     'multipart/encrypted',
     `Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n\xe9 \r\n--b--\r\n`,
   ],
+  [
+    'multipart/signed in a forwarded message, with all that would be changed elsewhere',
+    `${mixed}${encoding('8bit')}\r\n--b\r\nContent-Type: message/rfc822\r\n${encoding('8bit')}\r\nSubject: in\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\nFrom \xe9 \r\n${line(1500)}\r\n--s--\r\n--b--\r\n`,
+  ],
+  [
+    'text that begins with From and a colon, or has it within a line',
+    `${TYPE}\r\nFrom: x\r\n>From x\r\na From b\r\n`,
+  ],
   ['a CMS object', `Content-Type: application/pkcs7-mime\r\n${encoding('binary')}\r\n\xe9 \r\n`],
   ['a CMS object by its name', `Content-Type: application/octet-stream; name=smime.p7m\r\n\r\n\xe9 \r\n`],
   ['a delivery report', 'Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a \r\n'],
@@ -83,6 +91,21 @@ const changes: readonly (readonly [string, string, string])[] = [
   ],
   ['trailing blanks', `${TYPE}\r\n-- \r\nx\t\r\n`, `${TYPE}${QP}\r\n=2D-=20\r\nx=09\r\n`],
   ['From line', `${TYPE}\r\nFrom x\r\n`, `${TYPE}${QP}\r\n=46rom x\r\n`],
+  [
+    'From line at the end of a text without line end',
+    `${TYPE}\r\nx\r\nFrom `,
+    `${TYPE}${QP}\r\nx\r\n=46rom=20`,
+  ],
+  [
+    'flowed text, whose blanks at line ends have a meaning (RFC 3676 §4.2)',
+    `Content-Type: text/plain; format=flowed\r\n\r\none \r\ntwo\r\n`,
+    `Content-Type: text/plain; format=flowed\r\n${QP}\r\none=20\r\ntwo\r\n`,
+  ],
+  [
+    'From line in an attached message',
+    `${mixed}\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\nMIME-Version: 1.0\r\n\r\nFrom x\r\n--b--\r\n`,
+    `${mixed}\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\nMIME-Version: 1.0\r\n${QP}\r\n=46rom x\r\n--b--\r\n`,
+  ],
   [
     'one line of 1,500',
     `${TYPE}\r\n${line(1500)}`,
