@@ -3,6 +3,7 @@
 // Run it with --cpu-prof for a profile of where the time goes.
 import { readFileSync } from 'node:fs';
 import { bytesSource, collect } from '../src/core/bytes.ts';
+import { peakRssKiB } from './memory.ts';
 import { readPerson } from './smime-person.ts';
 import { runOnMessage, type SmimeOperation } from './smime-operation.ts';
 import { median } from './table.ts';
@@ -23,9 +24,7 @@ const message =
 await runRound();
 const rounds: number[] = [];
 for (let round = 0; round < ROUNDS; round += 1) rounds.push(await runRound());
-console.log(
-  JSON.stringify({ cpuMs: median(rounds), maxRssKiB: process.resourceUsage().maxRSS, messages: MESSAGES }),
-);
+console.log(JSON.stringify({ cpuMs: median(rounds), maxRssKiB: peakRssKiB(), messages: MESSAGES }));
 
 /** Milliseconds of CPU for one message, all threads together. */
 async function runRound(): Promise<number> {

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { peakRssKiB } from './memory.ts';
 import { runOnFile, type SmimeOperation } from './smime-operation.ts';
 import { type PersonFiles, readPerson, writePerson } from './smime-person.ts';
 import { type BenchRow, median } from './table.ts';
@@ -63,6 +64,7 @@ export async function run(options: Partial<SmimeBenchOptions> = {}): Promise<rea
     ];
     const rows: BenchRow[] = [];
     for (const operation of OPERATIONS) {
+      inProcess(operation, least);
       const growth = { leastRssMiB: inProcess(operation, least).peakRssMiB };
       const row = await compare(operation, large, runs, async () => inProcess(operation, large));
       rows.push({ ...row, case: `S/MIME ${operation}, ${megabytes} MB`, ...growth });
@@ -118,7 +120,7 @@ async function here(operation: SmimeOperation, files: Files): Promise<Measuremen
   const start = performance.now();
   await runOnFile(operation, input, output, person);
   const seconds = (performance.now() - start) / 1_000;
-  return { seconds, peakRssMiB: process.resourceUsage().maxRSS / 1_024 };
+  return { seconds, peakRssMiB: peakRssKiB() / 1_024 };
 }
 
 /** Milliseconds of CPU for a mail of 10 KB, beside those that OpenSSL needs for the one operation with the key. */
