@@ -1,6 +1,5 @@
 // The story of one message up to its 250, readable from top to bottom:
 // hold -> inspect -> prove -> decide -> run -> commit. Every error before commit is an SMTP reply.
-import { isAscii } from 'node:buffer';
 import { bytesSource, type ByteSource, type Chunks, joinSources } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Commit, FinishedCopy } from '../core/commit.ts';
@@ -187,7 +186,7 @@ async function finish(
     rule: copy.rule,
     body: result.body,
     isEncrypted: result.outcomes.some((outcome) => outcome.kind === 'encrypted'),
-    is8bit: !(await isAsciiSource(result.body)),
+    is8bit: result.body.is8bit,
   };
 }
 
@@ -236,9 +235,4 @@ function logDecision(log: Log, origin: Origin, size: number, plans: readonly Ten
       : { unproven: origin.reasons.map((failure) => failure.condition) }),
     rules: plans.flatMap(({ plan }) => [...plan.copies, ...plan.refusals].map((part) => part.rule)),
   });
-}
-
-async function isAsciiSource(source: ByteSource): Promise<boolean> {
-  for await (const chunk of source.open()) if (!isAscii(chunk)) return false;
-  return true;
 }

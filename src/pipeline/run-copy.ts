@@ -8,7 +8,7 @@ import { stageFor } from './registry.ts';
 import { type InnerHeader, replaces, type Stage, type StageContext } from './stage.ts';
 
 export interface RunResult extends AsyncDisposable {
-  readonly body: ByteSource;
+  readonly body: Hold;
   readonly outcomes: readonly StageOutcome[];
 }
 
@@ -42,7 +42,7 @@ export async function runCopy(
       current = recordOutcome(stage.run(isSource(current) ? current.open() : current), outcomes);
     }
   }
-  const body = isSource(current) ? current : await hold(current);
+  const body = isHold(current) ? current : await hold(isSource(current) ? current.open() : current);
   // SECURITY: policy wanted encryption, so only an `encrypted` outcome may leave this function (test: no-key-no-clear).
   if (copy.mustEncrypt && !outcomes.some((outcome) => outcome.kind === 'encrypted')) {
     throw new GatewayError('unplanned', 'a copy that must be encrypted was not', {
@@ -70,6 +70,10 @@ async function* recordOutcome(
   outcomes: StageOutcome[],
 ): AsyncGenerator<Uint8Array, void> {
   outcomes.push(yield* stage);
+}
+
+function isHold(input: ByteSource | Chunks): input is Hold {
+  return 'sha256' in input;
 }
 
 function isSource(input: ByteSource | Chunks): input is ByteSource {

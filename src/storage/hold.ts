@@ -1,5 +1,6 @@
 // The hold: a message's bytes before 250, replayable. RAM up to a threshold, then a temporary file sealed with a key
 // that lives and dies with the process, so that nothing readable rests on disk. Durable storage is the queue's.
+import { isAscii } from 'node:buffer';
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
@@ -16,6 +17,8 @@ import { asStorageError } from './storage-error.ts';
 export interface Hold extends ByteSource, AsyncDisposable {
   /** SHA-256 of the held bytes, lower-case hex. */
   readonly sha256: string;
+  /** Whether a byte of it is not ASCII. */
+  readonly is8bit: boolean;
 }
 
 export interface Holds extends AsyncDisposable {
@@ -55,7 +58,7 @@ export async function openHolds(options: HoldOptions): Promise<Holds> {
       const digest = createHash('sha256');
       const counted = new CountedStream(chunks, limitBytes, digest);
       const head = await counted.readHead(options.memoryBytes);
-      if (head.isAll) return track(memoryHold(head.bytes, digest.digest('hex'), live));
+      if (head.isAll) return track(memoryHold(head.bytes, counted, live));
       return track(await fileHold(options.folder, key, counted, head.bytes, live));
     },
     [Symbol.asyncDispose]: async () => {
@@ -70,11 +73,12 @@ async function removeLeftovers({ folder, log }: HoldOptions): Promise<void> {
   if (names.length > 0) log.info('hold-leftovers-removed', { files: names.length });
 }
 
-function memoryHold(bytes: Buffer, sha256: string, live: Set<Hold>): Hold {
+function memoryHold(bytes: Buffer, { digest, is8bit }: CountedStream, live: Set<Hold>): Hold {
   let source: ByteSource | undefined = bytesSource(bytes);
   const hold: Hold = {
     size: bytes.length,
-    sha256,
+    sha256: digest.digest('hex'),
+    is8bit,
     open: (range) => (source ?? throwDisposed()).open(range),
     [Symbol.asyncDispose]: async () => {
       source = undefined;
@@ -108,6 +112,7 @@ async function fileHold(
   const hold: Hold = {
     size: stream.size,
     sha256: stream.digest.digest('hex'),
+    is8bit: stream.is8bit,
     open: (range) => (isOpen ? sealed.open(range) : throwDisposed()),
     [Symbol.asyncDispose]: async () => {
       if (!isOpen) return;
@@ -151,10 +156,11 @@ async function removeHoldFile(handle: FileHandle, path: string): Promise<void> {
   }
 }
 
-/** The incoming stream, counted and hashed on the way. */
+/** The incoming stream, counted, hashed and looked at on the way. */
 class CountedStream {
   readonly digest: ReturnType<typeof createHash>;
   size = 0;
+  is8bit = false;
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #limitBytes: number;
 
@@ -195,6 +201,7 @@ class CountedStream {
       throw new GatewayError('message-too-large', `more than ${this.#limitBytes} bytes`);
     }
     this.digest.update(next.value);
+    this.is8bit ||= !isAscii(next.value);
     return next.value;
   }
 }

@@ -104,3 +104,20 @@ test('a damaged hold file is noticed, not handed on', async () => {
   await writeFile(join(folder.path, name), Buffer.alloc(100_000));
   await assert.rejects(bytesOf(hold.open()), { code: 'store-failed' });
 });
+
+for (const [place, size, at] of [
+  ['in memory', 10, 5],
+  ['where memory ends', 1_001, 1_000],
+  ['in a file', 200_000, 150_000],
+] as const) {
+  test(`a byte that is not ASCII is noticed ${place}`, async () => {
+    await using folder = await makeFolder();
+    await using holds = await openHolds(options(folder.path));
+    const bytes = Buffer.alloc(size, 'a');
+    await using plain = await holds.write(chunked(bytes, [300, 7_000]), 1_000_000);
+    assert.equal(plain.is8bit, false);
+    bytes[at] = 0xe9;
+    await using changed = await holds.write(chunked(bytes, [300, 7_000]), 1_000_000);
+    assert.equal(changed.is8bit, true);
+  });
+}
