@@ -15,6 +15,10 @@ export interface SignatureResult {
   /** For log and marker: plain words, no library messages, no content. */
   readonly reason?: string;
   readonly signedAt?: Date;
+  /** Content ciphers that an intact signature announces for its signer, best first (SMIMECapabilities). */
+  readonly capabilities?: readonly string[];
+  /** Made with an algorithm that can be forged, and taken because the policy names it. */
+  readonly weak?: true;
 }
 
 /** Why nothing was decrypted. `no-recipient`, `malformed`, `password-only`, `unsupported` are visible in the structure;
@@ -41,6 +45,8 @@ export type StageOutcome =
       /** Ciphertext integrity: AES-CBC content of CMS has none (EFAIL). */
       readonly authenticated: boolean;
       readonly algorithm: string;
+      /** The cipher no longer protects, and was read because the policy names it. */
+      readonly weak?: true;
       /** Signatures inside the same OpenPGP message; CMS signatures come from a verify stage of their own. */
       readonly signatures: readonly SignatureResult[];
     }

@@ -13,6 +13,12 @@ export interface HeaderProtection {
   readonly isSubjectHidden: boolean;
 }
 
+/** Algorithms that no longer protect, and that are read only where the policy names them. */
+export type WeakAlgorithm = '3des' | 'rc2' | 'sha1';
+
+/** How S/MIME content is encrypted: AES-CBC, AES-GCM, or GCM where all recipients announce it. */
+export type ContentMode = 'auto' | 'cbc' | 'gcm';
+
 /** One step of a copy, in the order in which the steps run. */
 export type Step =
   /** Removes fields of the given class from the outer header section; which ones is tenant/exchange-headers' business. */
@@ -36,11 +42,22 @@ export type Step =
       readonly sign?: KeyId;
       /** Where no step before it has protected the header. */
       readonly protection?: HeaderProtection;
+      /** Of S/MIME; without it `auto`. */
+      readonly content?: ContentMode;
     }
   /** Decrypts the top-level entity with keys of `owner`'s addresses only. */
-  | { readonly kind: 'decrypt'; readonly owner: NonEmpty<Recipient>; readonly onFailure: 'deliver-marked' }
+  | {
+      readonly kind: 'decrypt';
+      readonly owner: NonEmpty<Recipient>;
+      readonly onFailure: 'deliver-marked';
+      readonly weak?: NonEmpty<WeakAlgorithm>;
+    }
   /** Verifies the signatures that are there after decryption. */
-  | { readonly kind: 'verify'; readonly onInvalid: 'deliver-marked' | 'refuse' }
+  | {
+      readonly kind: 'verify';
+      readonly onInvalid: 'deliver-marked' | 'refuse';
+      readonly weak?: NonEmpty<WeakAlgorithm>;
+    }
   /** Compares the header inside the layers that were taken off with the outer one, and puts the Subject back. */
   | { readonly kind: 'compare-header'; readonly isMarked: boolean }
   /** Writes the results of decrypt and verify into X-Postern-* fields of the outer header. */

@@ -5,7 +5,7 @@ import type { KeyId } from '../core/key.ts';
 import { formatLeg, type LegName } from '../core/leg.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { Copy, HeaderProtection, Step } from '../core/plan.ts';
-import type { KeyUse } from './treatment.ts';
+import type { EncryptUse, KeyUse } from './treatment.ts';
 
 /** One recipient that gets the message, with what was decided for it. */
 export interface Sending {
@@ -13,7 +13,7 @@ export interface Sending {
   readonly leg: LegName;
   readonly rule: string;
   readonly sign?: KeyUse;
-  readonly encrypt?: KeyUse;
+  readonly encrypt?: EncryptUse;
   readonly protection?: HeaderProtection;
 }
 
@@ -46,6 +46,7 @@ function copyFor(group: NonEmpty<Sending>): Copy {
       format: encrypt.format,
       keys,
       ...(isCombined && { sign: sign.key }),
+      ...(encrypt.content && { content: encrypt.content }),
       ...(!isApart && protecting),
     });
   } else if (sign !== undefined) steps.push({ kind: 'sign', ...sign, ...protecting });

@@ -3,6 +3,7 @@
 import type { Recipient } from '../core/envelope.ts';
 import type { Facts } from '../core/facts.ts';
 import type { LegName } from '../core/leg.ts';
+import { isNonEmpty } from '../core/non-empty.ts';
 import type { ProvenOrigin, TenantId } from '../core/origin.ts';
 import type { Copy, Plan, Refusal, RuleTrace, Step } from '../core/plan.ts';
 import { groupCopies, type Sending } from './copies.ts';
@@ -62,7 +63,10 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
     mustEncrypt: false,
     rule: 'inbound',
   });
-  const verify: Step[] = inbound.verify ? [{ kind: 'verify', onInvalid: inbound.onInvalidSignature }] : [];
+  const weak = isNonEmpty(inbound.weakAlgorithms) ? { weak: inbound.weakAlgorithms } : {};
+  const verify: Step[] = inbound.verify
+    ? [{ kind: 'verify', onInvalid: inbound.onInvalidSignature, ...weak }]
+    : [];
   const compare: Step[] = inbound.readsProtectedHeaders
     ? [{ kind: 'compare-header', isMarked: inbound.mark }]
     : [];
@@ -87,7 +91,7 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
     copy(
       [recipient],
       [
-        { kind: 'decrypt', owner: [recipient], onFailure: inbound.onDecryptFailure },
+        { kind: 'decrypt', owner: [recipient], onFailure: inbound.onDecryptFailure, ...weak },
         ...verify,
         ...compare,
         ...mark,

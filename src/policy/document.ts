@@ -112,6 +112,10 @@ const treatment = {
     .min(1)
     .optional()
     .describe('Order of preference; default: the format of sign, else [smime, pgp]'),
+  smime: z
+    .strictObject({ content: z.enum(['auto', 'cbc', 'gcm']) })
+    .optional()
+    .describe('How S/MIME content is encrypted; auto: AES-GCM where all recipients announce it'),
   fallback: z.enum(['refuse', 'plain']).optional().describe('What happens where no key is usable'),
   refuse: text((value) =>
     value.length <= 300 && /^[\x20-\x7e]+$/.test(value)
@@ -183,6 +187,10 @@ export const policyDocument = z.strictObject({
       verify: z.boolean().default(true),
       on_decrypt_failure: z.literal('deliver-marked').default('deliver-marked'),
       on_invalid_signature: z.enum(['deliver-marked', 'refuse']).default('deliver-marked'),
+      weak_algorithms: z
+        .array(z.enum(['3des', 'rc2', 'sha1']))
+        .default([])
+        .describe('What is read of S/MIME although it no longer protects'),
       mark: z.boolean().default(true),
       protected_headers: z
         .boolean()
@@ -253,6 +261,8 @@ function checkTreatment(value: TreatmentFields, context: Context): void {
     report('protect_headers', 'a Subject is confidential in encrypted mail only; write signed');
   if (value.encrypt === 'never' && value.sign === 'none' && value.protect_headers === 'signed')
     report('protect_headers', 'has no meaning where nothing is signed or encrypted; remove it');
+  if (value.smime !== undefined && value.encrypt === 'never')
+    report('smime', 'has no meaning beside encrypt: never; remove it');
   // One message never carries S/MIME inside OpenPGP of ours, or the reverse.
   const isForced = value.sign === 'smime' || value.sign === 'pgp';
   if (isForced && value.encrypt !== 'never' && formats.some((format) => format !== value.sign))

@@ -75,8 +75,10 @@ type Describe = { readonly [K in Step['kind']]: (step: Extract<Step, { kind: K }
 const describe: Describe = {
   strip: (step) => `strip header fields (${step.direction})`,
   sign: ({ key, protection }) => `sign with ${key}${protectionText(protection)}`,
-  encrypt: ({ keys, sign, protection }) =>
-    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}${protectionText(protection)}`,
+  encrypt: ({ keys, sign, content, protection }) =>
+    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}${
+      content === undefined || content === 'auto' ? '' : ` (AES-${content.toUpperCase()})`
+    }${protectionText(protection)}`,
   decrypt: (step) => `decrypt with keys of ${listed(step.owner)}; on failure ${step.onFailure}`,
   verify: (step) => `verify signatures; if invalid ${step.onInvalid}`,
   'compare-header': () => 'compare protected header fields with the outer ones, and restore the Subject',

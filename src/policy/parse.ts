@@ -90,6 +90,7 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       verify: inbound.verify,
       onDecryptFailure: inbound.on_decrypt_failure,
       onInvalidSignature: inbound.on_invalid_signature,
+      weakAlgorithms: inbound.weak_algorithms,
       mark: inbound.mark,
       readsProtectedHeaders: inbound.protected_headers,
       isTlsRequired: inbound.require_tls,
@@ -166,5 +167,6 @@ function toTreatment(document: TreatmentDocument): Treatment {
     alreadyEncrypted: document.already_encrypted ?? 'pass',
     isCalendarExempt: document.calendar === 'exempt',
     protectHeaders: document.protect_headers ?? 'off',
+    ...(document.smime && { smimeContent: document.smime.content }),
   };
 }

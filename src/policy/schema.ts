@@ -5,6 +5,7 @@ import type { Address } from '../core/address.ts';
 import type { KeyFormat } from '../core/key.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { ProofMode, TenantId } from '../core/origin.ts';
+import type { ContentMode, WeakAlgorithm } from '../core/plan.ts';
 import type { Pattern } from './pattern.ts';
 
 /** A place in a policy file. Lines and columns count from 1. */
@@ -219,6 +220,8 @@ export type Treatment =
       /** Whether invitations are exempt from `required`. */
       readonly isCalendarExempt: boolean;
       readonly protectHeaders: ProtectHeaders;
+      /** How S/MIME content is encrypted; default: `auto`. */
+      readonly smimeContent?: ContentMode;
     };
 
 export interface InboundPolicy {
@@ -226,6 +229,8 @@ export interface InboundPolicy {
   readonly verify: boolean;
   readonly onDecryptFailure: 'deliver-marked';
   readonly onInvalidSignature: 'deliver-marked' | 'refuse';
+  /** Read, and marked as weak; nothing is ever written with them. */
+  readonly weakAlgorithms: readonly WeakAlgorithm[];
   readonly mark: boolean;
   /** Protected header fields are compared with the outer ones, and a hidden Subject is put back. */
   readonly readsProtectedHeaders: boolean;

@@ -4,12 +4,16 @@ import type { Recipient } from '../core/envelope.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
 import type { KeyFormat, KeyId, KeyLookup } from '../core/key.ts';
-import type { HeaderProtection } from '../core/plan.ts';
+import type { ContentMode, HeaderProtection } from '../core/plan.ts';
 import type { SignMode, Treatment } from './schema.ts';
 
 export interface KeyUse {
   readonly format: KeyFormat;
   readonly key: KeyId;
+}
+
+export interface EncryptUse extends KeyUse {
+  readonly content?: ContentMode;
 }
 
 export type Verdict =
@@ -23,7 +27,7 @@ export type Verdict =
   | {
       readonly kind: 'send';
       readonly sign?: KeyUse;
-      readonly encrypt?: KeyUse;
+      readonly encrypt?: EncryptUse;
       readonly protection?: HeaderProtection;
       /** For the trace. */
       readonly because: string;
@@ -95,7 +99,12 @@ function isLeftAlone(treatment: Protect, facts: Facts): boolean {
   return treatment.encrypt === 'when-possible' || treatment.sign === 'auto';
 }
 
-function findEncryption(treatment: Protect, rule: string, facts: Facts, recipient: Recipient): Found<KeyUse> {
+function findEncryption(
+  treatment: Protect,
+  rule: string,
+  facts: Facts,
+  recipient: Recipient,
+): Found<EncryptUse> {
   if (treatment.encrypt === 'never') return { kind: 'found', because: 'encrypt: never' };
   const { address } = recipient;
   const lookups = facts.encryptionKeys.get(address.key);
@@ -110,7 +119,7 @@ function findEncryption(treatment: Protect, rule: string, facts: Facts, recipien
       const [{ record, matchedBy }] = lookup.keys;
       return {
         kind: 'found',
-        use: { format, key: record.id },
+        use: { format, key: record.id, ...contentOf(treatment, format) },
         because: `encrypts with ${format} (${matchedBy})`,
       };
     }
@@ -131,6 +140,10 @@ function findEncryption(treatment: Protect, rule: string, facts: Facts, recipien
     explanation: `Rule "${rule}" requires encryption for ${address.text}, but ${state}. Ask the recipient for a certificate or public key and give it to your administrator, or send the message without what makes this rule apply.`,
     because: rejectedReasons(treatment.formats, lookups),
   };
+}
+
+function contentOf({ smimeContent }: Protect, format: KeyFormat): Pick<EncryptUse, 'content'> {
+  return format === 'smime' && smimeContent !== undefined ? { content: smimeContent } : {};
 }
 
 /** `auto` follows the encryption; alone it takes what the sender has. A signature of the client is never doubled. */

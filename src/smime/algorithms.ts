@@ -34,8 +34,16 @@ export const ID = {
 /** A content cipher as node:crypto names it. */
 export interface ContentCipher {
   readonly name:
-    'aes-128-cbc' | 'aes-192-cbc' | 'aes-256-cbc' | 'aes-128-gcm' | 'aes-192-gcm' | 'aes-256-gcm';
-  readonly keyBytes: 16 | 24 | 32;
+    | 'aes-128-cbc'
+    | 'aes-192-cbc'
+    | 'aes-256-cbc'
+    | 'aes-128-gcm'
+    | 'aes-192-gcm'
+    | 'aes-256-gcm'
+    | 'des-ede3-cbc'
+    | 'rc2-cbc';
+  readonly keyBytes: number;
+  readonly isWeak?: true;
 }
 
 /** Ciphers of EnvelopedData: no integrity of their own. */
@@ -45,6 +53,12 @@ export const cbcCiphers: ReadonlyMap<string, ContentCipher> = new Map([
   [ID.aes256Cbc, { name: 'aes-256-cbc', keyBytes: 32 }],
 ]);
 
+/** Ciphers of older mail, by what a policy calls them. Never written. RC2's key has the size of its effective bits. */
+export const weakCiphers: ReadonlyMap<string, '3des' | 'rc2'> = new Map([
+  ['1.2.840.113549.3.7', '3des'],
+  ['1.2.840.113549.3.2', 'rc2'],
+]);
+
 /** Ciphers of AuthEnvelopedData (RFC 5084). */
 export const gcmCiphers: ReadonlyMap<string, ContentCipher> = new Map([
   [ID.aes128Gcm, { name: 'aes-128-gcm', keyBytes: 16 }],
@@ -52,7 +66,7 @@ export const gcmCiphers: ReadonlyMap<string, ContentCipher> = new Map([
   [ID.aes256Gcm, { name: 'aes-256-gcm', keyBytes: 32 }],
 ]);
 
-export type DigestName = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512';
+export type DigestName = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512' | 'shake256';
 
 export const digests: ReadonlyMap<string, DigestName> = new Map([
   ['1.2.840.113549.2.5', 'md5'],
@@ -61,17 +75,22 @@ export const digests: ReadonlyMap<string, DigestName> = new Map([
   [ID.sha256, 'sha256'],
   [ID.sha384, 'sha384'],
   [ID.sha512, 'sha512'],
+  // With Ed448, 64 octets of it (RFC 8419 §2.3, RFC 8702 §3.1).
+  ['2.16.840.1.101.3.4.2.12', 'shake256'],
 ]);
 
 /** Digests for which two texts of one value can be made: a signature with them proves nothing any more. */
 export const brokenDigests: ReadonlySet<DigestName> = new Set<DigestName>(['md5', 'sha1']);
 
-export type SignatureScheme = 'rsa' | 'rsa-pss' | 'ecdsa' | 'eddsa';
+/** `pure`: the algorithm takes the signed bytes themselves, and is one with the type of the key. */
+export type SignatureScheme = 'rsa' | 'rsa-pss' | 'ecdsa' | 'pure';
 
 /** A signature algorithm. Without `digest`, the SignerInfo's digest algorithm counts (RFC 3370 §3.2). */
 export interface SignatureAlgorithm {
   readonly scheme: SignatureScheme;
   readonly digest?: DigestName;
+  /** Of `pure`: as node:crypto names the key's type. */
+  readonly keyType?: string;
 }
 
 export const signatureAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = new Map<
@@ -93,8 +112,12 @@ export const signatureAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = new 
   [ID.ecdsaWithSha256, { scheme: 'ecdsa', digest: 'sha256' }],
   [ID.ecdsaWithSha384, { scheme: 'ecdsa', digest: 'sha384' }],
   [ID.ecdsaWithSha512, { scheme: 'ecdsa', digest: 'sha512' }],
-  ['1.3.101.112', { scheme: 'eddsa' }],
-  ['1.3.101.113', { scheme: 'eddsa' }],
+  ['1.3.101.112', { scheme: 'pure', keyType: 'ed25519' }],
+  ['1.3.101.113', { scheme: 'pure', keyType: 'ed448' }],
+  // RFC 9882 §3.
+  ['2.16.840.1.101.3.4.3.17', { scheme: 'pure', keyType: 'ml-dsa-44' }],
+  ['2.16.840.1.101.3.4.3.18', { scheme: 'pure', keyType: 'ml-dsa-65' }],
+  ['2.16.840.1.101.3.4.3.19', { scheme: 'pure', keyType: 'ml-dsa-87' }],
 ]);
 
 /** Key agreement schemes with the hash of their X9.63 KDF (RFC 5753 §7.1.4): stdDH, then cofactorDH. */

@@ -9,6 +9,7 @@ export interface ContentDigests {
 }
 
 const HEAD_BYTES = 32;
+const SHAKE256_BYTES = 64;
 
 /** Takes the digests of everything that `update` gets. */
 export class ContentDigest {
@@ -17,7 +18,7 @@ export class ContentDigest {
   #size = 0;
 
   constructor(names: Iterable<DigestName>) {
-    this.#hashes = new Map([...names].map((name) => [name, createHash(name)]));
+    this.#hashes = new Map([...names].map((name) => [name, openHash(name)]));
   }
 
   update(chunk: Uint8Array): void {
@@ -34,6 +35,10 @@ export class ContentDigest {
       isAttributeSet: isAttributeSet(this.#head, this.#size),
     };
   }
+}
+
+function openHash(name: DigestName): Hash {
+  return name === 'shake256' ? createHash(name, { outputLength: SHAKE256_BYTES }) : createHash(name);
 }
 
 /** SET { SEQUENCE { OBJECT IDENTIFIER ..., where the SET's length is the content's. */

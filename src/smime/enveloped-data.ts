@@ -5,6 +5,7 @@ import { type Chunks, rechunk } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { NotDecryptedReason } from '../core/outcome.ts';
+import type { WeakAlgorithm } from '../core/plan.ts';
 import { cbcCiphers, type ContentCipher, gcmCiphers, ID } from './algorithms.ts';
 import { BerError, BerReader } from './ber-reader.ts';
 import {
@@ -16,9 +17,12 @@ import {
   octetPieces,
   octetString,
   oid,
+  sequence,
 } from './ber-writer.ts';
+import type { WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { Rc2Decipher } from './rc2.ts';
 import {
   parseRecipientInfo,
   type RecipientEntry,
@@ -27,6 +31,7 @@ import {
   type SmimeDecryptionKey,
   writeRecipientInfo,
 } from './recipient-info.ts';
+import { readWeakCipher } from './weak-cipher.ts';
 
 /** An envelope that names a key of ours. */
 export interface OpenedEnvelope {
@@ -36,6 +41,8 @@ export interface OpenedEnvelope {
   readonly algorithm: string;
   /** Whether the cipher protects the content's integrity; CBC does not (EFAIL). */
   readonly isAuthenticated: boolean;
+  /** Whether the cipher no longer protects the content at all. */
+  readonly isWeak: boolean;
   /** The content. Throws `ContentError` or `BerError` where it cannot be decrypted: then nothing of it may be used. */
   readonly content: AsyncGenerator<Uint8Array, void>;
 }
@@ -50,37 +57,51 @@ export class ContentError extends Error {
   override readonly name = 'ContentError';
 }
 
+export interface EnvelopeOptions {
+  readonly maxRecipientInfos: number;
+  /** Weak ciphers that are read all the same; default: none. */
+  readonly weak?: readonly WeakAlgorithm[];
+}
+
 const CIPHER_BYTES = 65_536;
 const CBC_IV_BYTES = 16;
+const GCM_NONCE_BYTES = 12;
 const MIN_TAG_BYTES = 12;
 const MAX_TAG_BYTES = 16;
 const MAX_NONCE_BYTES = 64;
 const CONTENT = 0x80;
 
-/** Encrypts a content to all certificates: AES-256-CBC, as BER of indefinite length. */
+/**
+ * Encrypts a content to all certificates, as BER of indefinite length: EnvelopedData with AES-256-CBC, or
+ * AuthEnvelopedData with AES-256-GCM.
+ */
 export async function* encryptContent(
   content: Chunks,
   certificates: NonEmpty<Certificate>,
+  name: WrittenCipher = 'aes-256-cbc',
 ): AsyncGenerator<Uint8Array, void> {
+  const isAuthenticated = name === 'aes-256-gcm';
   const contentKey = randomBytes(32);
-  const iv = randomBytes(CBC_IV_BYTES);
+  const iv = randomBytes(isAuthenticated ? GCM_NONCE_BYTES : CBC_IV_BYTES);
   const recipients = certificates.map((certificate) => writeRecipientInfo(certificate, contentKey));
-  // RFC 5652 §6.1: 0 where all recipients use key transport, else 2.
-  const version = recipients.every((info) => info[0] === TAG.sequence) ? 0 : 2;
+  // RFC 5652 §6.1: 0 where all recipients use key transport, else 2. RFC 5083 §2.1: always 0.
+  const version = isAuthenticated || recipients.every((info) => info[0] === TAG.sequence) ? 0 : 2;
+  const parameters = isAuthenticated ? sequence(octetString(iv), integer(MAX_TAG_BYTES)) : octetString(iv);
   yield Buffer.concat([
     indefinite(TAG.sequence),
-    oid(ID.envelopedData),
+    oid(isAuthenticated ? ID.authEnvelopedData : ID.envelopedData),
     indefinite(0xa0),
     indefinite(TAG.sequence),
     integer(version),
     element(TAG.set, ...recipients),
     indefinite(TAG.sequence),
     oid(ID.data),
-    algorithmIdentifier(ID.aes256Cbc, octetString(iv)),
+    algorithmIdentifier(isAuthenticated ? ID.aes256Gcm : ID.aes256Cbc, parameters),
     indefinite(CONTENT | 0x20),
   ]);
-  yield* octetPieces(encipher(content, contentKey, iv));
-  yield Buffer.concat(Array.from({ length: 5 }, () => END_OF_CONTENTS));
+  const { cipher, tag } = openCipher(name, contentKey, iv);
+  yield* octetPieces(encipher(content, cipher));
+  yield Buffer.concat([ends(2), tag(), ends(3)]);
 }
 
 /**
@@ -90,16 +111,16 @@ export async function* encryptContent(
 export async function openEnvelope(
   open: () => Chunks,
   keys: readonly SmimeDecryptionKey[],
-  limits: { readonly maxRecipientInfos: number },
+  options: EnvelopeOptions,
 ): Promise<OpenedEnvelope | RefusedEnvelope> {
   const reader = new BerReader(open());
   let isHandedOn = false;
   try {
-    const head = await readHead(reader, limits.maxRecipientInfos);
+    const head = await readHead(reader, options);
     if (!head) return { kind: 'refused', reason: 'unsupported' };
     const match = selectRecipient(head.recipients, keys);
     if ('reason' in match) return { kind: 'refused', reason: match.reason };
-    const tail = head.isAuthenticated ? await readTag(open, head) : undefined;
+    const tail = head.isAuthenticated ? await readTag(open, head, options) : undefined;
     const contentKey = recoverContentKey(match, head.cipher.keyBytes);
     isHandedOn = true;
     return {
@@ -107,6 +128,7 @@ export async function openEnvelope(
       key: match.key,
       algorithm: head.cipher.name,
       isAuthenticated: head.isAuthenticated,
+      isWeak: head.cipher.isWeak ?? false,
       content: decipher(reader, head, contentKey, tail),
     };
   } catch (error) {
@@ -136,7 +158,7 @@ interface EnvelopeTail {
 }
 
 /** Reads up to the encrypted content; undefined for content types and ciphers that are not read. */
-async function readHead(reader: BerReader, maxRecipientInfos: number): Promise<EnvelopeHead | undefined> {
+async function readHead(reader: BerReader, options: EnvelopeOptions): Promise<EnvelopeHead | undefined> {
   await reader.enter(TAG.sequence);
   const contentType = oidOf(parseBer(await reader.element()));
   const isAuthenticated = contentType === ID.authEnvelopedData;
@@ -145,14 +167,19 @@ async function readHead(reader: BerReader, maxRecipientInfos: number): Promise<E
   await reader.enter(TAG.sequence);
   countOf(parseBer(await reader.element()));
   if (await reader.isNext(0xa0)) await reader.skip();
-  const recipients = await readRecipients(reader, maxRecipientInfos);
+  const recipients = await readRecipients(reader, options.maxRecipientInfos);
   await reader.enter(TAG.sequence);
   const innerType = oidOf(parseBer(await reader.element()));
   const algorithm = fieldsOf(parseBer(await reader.element()));
-  const cipher = (isAuthenticated ? gcmCiphers : cbcCiphers).get(oidOf(algorithm.take(TAG.oid)));
+  const id = oidOf(algorithm.take(TAG.oid));
   const hasContent = (await reader.isNext(CONTENT)) || (await reader.isNext(CONTENT | 0x20));
   // RFC 8551 §3.3: the content is data; another type inside would have no MIME header.
-  if (innerType !== ID.data || !cipher || !hasContent) return undefined;
+  if (innerType !== ID.data || !hasContent) return undefined;
+  const weak = isAuthenticated ? undefined : readWeakCipher(id, algorithm, options.weak ?? []);
+  if (weak) return { isAuthenticated, recipients, tagBytes: 0, ...weak };
+  // SECURITY: each content type has its own ciphers, so relabelling one as the other opens nothing (test: structure alone).
+  const cipher = (isAuthenticated ? gcmCiphers : cbcCiphers).get(id);
+  if (!cipher) return undefined;
   const parameters = isAuthenticated
     ? gcmParameters(algorithm.take(TAG.sequence))
     : cbcParameters(algorithm.any());
@@ -199,9 +226,13 @@ function gcmParameters(node: DerNode): { iv: Buffer; tagBytes: number } {
 }
 
 /** The tag stands behind the content, but the attributes before it must be known first: a pass of its own. */
-async function readTag(open: () => Chunks, head: EnvelopeHead): Promise<EnvelopeTail> {
+async function readTag(
+  open: () => Chunks,
+  head: EnvelopeHead,
+  options: EnvelopeOptions,
+): Promise<EnvelopeTail> {
   await using reader = new BerReader(open());
-  await readHead(reader, head.recipients.length);
+  await readHead(reader, options);
   await reader.skip();
   await reader.leave();
   const attributes = (await reader.isNext(0xa1)) ? await reader.element() : undefined;
@@ -222,9 +253,7 @@ async function* decipher(
   tail: EnvelopeTail | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   await using owned = reader;
-  const cipher = tail
-    ? gcmDecipher(head, contentKey, tail)
-    : createDecipheriv(head.cipher.name, contentKey, head.iv);
+  const cipher = tail ? gcmDecipher(head, contentKey, tail) : cbcDecipher(head, contentKey);
   for await (const chunk of rechunk(owned.octets(CONTENT), CIPHER_BYTES)) yield cipher.update(chunk);
   if (!tail) {
     await owned.leave();
@@ -235,6 +264,14 @@ async function* decipher(
   } catch {
     throw new ContentError('content does not decrypt');
   }
+}
+
+function cbcDecipher(
+  { cipher, iv }: EnvelopeHead,
+  contentKey: Buffer,
+): Pick<ReturnType<typeof createDecipheriv>, 'update' | 'final'> | Rc2Decipher {
+  if (cipher.name === 'rc2-cbc') return new Rc2Decipher(contentKey, contentKey.length * 8, iv);
+  return createDecipheriv(cipher.name, contentKey, iv);
 }
 
 function gcmDecipher(
@@ -256,8 +293,26 @@ async function finish(reader: BerReader, attributes: number): Promise<void> {
   await reader.end();
 }
 
-async function* encipher(content: Chunks, contentKey: Buffer, iv: Buffer): AsyncGenerator<Uint8Array, void> {
-  const cipher = createCipheriv('aes-256-cbc', contentKey, iv);
+function ends(levels: number): Buffer {
+  return Buffer.alloc(levels * END_OF_CONTENTS.length);
+}
+
+/** `tag`: what an authenticated cipher adds behind its content, as the element that stands there. */
+function openCipher(
+  name: WrittenCipher,
+  contentKey: Buffer,
+  iv: Buffer,
+): { cipher: ReturnType<typeof createCipheriv>; tag: () => Buffer } {
+  if (name === 'aes-256-cbc')
+    return { cipher: createCipheriv(name, contentKey, iv), tag: () => Buffer.alloc(0) };
+  const cipher = createCipheriv(name, contentKey, iv);
+  return { cipher, tag: () => octetString(cipher.getAuthTag()) };
+}
+
+async function* encipher(
+  content: Chunks,
+  cipher: ReturnType<typeof createCipheriv>,
+): AsyncGenerator<Uint8Array, void> {
   for await (const chunk of rechunk(content, CIPHER_BYTES)) yield cipher.update(chunk);
   yield cipher.final();
 }

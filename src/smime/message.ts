@@ -6,7 +6,7 @@ import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { StageOutcome } from '../core/outcome.ts';
-import type { HeaderProtection } from '../core/plan.ts';
+import type { ContentMode, HeaderProtection, WeakAlgorithm } from '../core/plan.ts';
 import { entityHeader, unwrapMessage, wrapMessage } from '../mime/entity.ts';
 import { divideFields } from '../mime/header-protection.ts';
 import {
@@ -20,6 +20,7 @@ import { makeBoundary, makeContentType, writeMultipart } from '../mime/multipart
 import { prepareEntity } from '../mime/prepare.ts';
 import { mimeShape } from '../mime/shape.ts';
 import { encodeBase64 } from '../mime/transfer-encoding.ts';
+import { certificateCapabilities, selectContentCipher, type WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import { decodedBody, detectSmime } from './detect.ts';
@@ -43,6 +44,13 @@ export interface SmimeOptions {
   readonly protection?: HeaderProtection;
   /** Called with the header of what was inside. It counts as little as the content until the outcome is there. */
   readonly onInner?: (header: HeaderSection) => void;
+  /** Weak algorithms that are read all the same; default: none. */
+  readonly weak?: readonly WeakAlgorithm[];
+}
+
+export interface EncryptOptions extends SmimeOptions {
+  /** Default: `auto`. */
+  readonly content?: ContentMode;
 }
 
 export interface SigningOptions extends SmimeOptions {
@@ -58,12 +66,14 @@ const MALFORMED_MAIL = new Set<ErrorCode>(['header-malformed', 'mime-malformed',
 export async function* encryptMessage(
   message: Chunks,
   certificates: NonEmpty<Certificate>,
-  options: SmimeOptions,
+  options: EncryptOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { header, body } = await readMessage(message, options.limits);
   const { outer, content } = divideFields(header, options.protection);
   const entity = concat(entityHeader(content), body);
-  yield* wrapMessage(outer, envelopedFields(), encodeBase64(encryptContent(entity, certificates)));
+  const cipher = selectContentCipher(options.content ?? 'auto', certificates.map(certificateCapabilities));
+  const encrypted = encryptContent(entity, certificates, cipher);
+  yield* wrapMessage(outer, envelopedFields(cipher), encodeBase64(encrypted));
   const [first, ...others] = certificates;
   return { kind: 'encrypted', format: 'smime', keyIds: [keyIdOf(first), ...others.map(keyIdOf)] };
 }
@@ -109,7 +119,10 @@ export async function* decryptMessage(
   const cms = await detectSmime(message, limits);
   if (cms !== 'enveloped' && cms !== 'auth-enveloped')
     return { kind: 'not-decrypted', reason: 'not-encrypted' };
-  const envelope = await openEnvelope(() => cmsBytes(message, limits), keys, limits);
+  const envelope = await openEnvelope(() => cmsBytes(message, limits), keys, {
+    maxRecipientInfos: limits.maxRecipientInfos,
+    ...(options.weak && { weak: options.weak }),
+  });
   if (envelope.kind === 'refused') return { kind: 'not-decrypted', reason: envelope.reason };
   return yield* release(await readHeader(message, limits), envelope, options);
 }
@@ -129,7 +142,7 @@ export async function* verifyMessage(
   const shape = mimeShape(header);
   try {
     if (shape.kind === 'multipart-signed')
-      return await verifyDetached(message, shape.protocol, trust, limits);
+      return await verifyDetached(message, shape.protocol, trust, options);
     if ((await detectSmime(message, limits)) !== 'signed')
       return { kind: 'not-verified', reason: 'not-signed' };
     return yield* verifyOpaque(header, cmsBytes(message, limits), trust, options);
@@ -139,9 +152,11 @@ export async function* verifyMessage(
   }
 }
 
-function envelopedFields(): readonly HeaderField[] {
+function envelopedFields(cipher: WrittenCipher): readonly HeaderField[] {
+  // RFC 8551 §3.2.2: the name of the authenticated form really is spelt like this.
+  const type = cipher === 'aes-256-gcm' ? 'authEnveloped-data' : 'enveloped-data';
   return [
-    makeField('Content-Type', 'application/pkcs7-mime; smime-type=enveloped-data;\r\n name="smime.p7m"'),
+    makeField('Content-Type', `application/pkcs7-mime; smime-type=${type};\r\n name="smime.p7m"`),
     makeField('Content-Transfer-Encoding', 'base64'),
     makeField('Content-Disposition', 'attachment; filename="smime.p7m"'),
   ];
@@ -175,7 +190,7 @@ async function* release(
   envelope: OpenedEnvelope,
   { limits, onInner }: SmimeOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { content, key, algorithm, isAuthenticated } = envelope;
+  const { content, key, algorithm, isAuthenticated, isWeak } = envelope;
   try {
     yield* unwrapMessage(outer, unclosed(content), limits, onInner);
   } catch (error) {
@@ -191,6 +206,7 @@ async function* release(
     keyId: keyIdOf(key.certificate),
     authenticated: isAuthenticated,
     algorithm,
+    ...(isWeak && { weak: true }),
     signatures: [],
   };
 }

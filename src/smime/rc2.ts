@@ -1,5 +1,5 @@
-// RC2 in CBC mode (RFC 2268), decryption only: old PKCS#12 files hold their certificates in it and OpenSSL no longer
-// offers it without its legacy provider. Never used to encrypt and never offered for mail.
+// RC2 in CBC mode (RFC 2268), decryption only: old PKCS#12 files hold their certificates in it, and very old mail its
+// content. OpenSSL no longer offers it without its legacy provider. Never used to encrypt.
 import { GatewayError } from '../core/errors.ts';
 
 const PI_TABLE = Buffer.from(
@@ -16,23 +16,52 @@ const PI_TABLE = Buffer.from(
 const BLOCK_BYTES = 8;
 const ROTATIONS = [1, 2, 3, 5] as const;
 
-/** Decrypts RC2-CBC and takes the padding off. Throws GatewayError `config-invalid` for bad padding (a wrong key). */
-export function decryptRc2Cbc(key: Buffer, effectiveBits: number, iv: Buffer, data: Buffer): Buffer {
-  if (data.length === 0 || data.length % BLOCK_BYTES !== 0 || iv.length !== BLOCK_BYTES) throw damaged();
-  const words = expandKey(key, effectiveBits);
-  const output = Buffer.alloc(data.length);
-  let previous = iv;
-  for (let at = 0; at < data.length; at += BLOCK_BYTES) {
-    const block = data.subarray(at, at + BLOCK_BYTES);
-    const plain = decryptBlock(words, block);
-    for (let index = 0; index < BLOCK_BYTES; index += 1)
-      output[at + index] = (plain[index] ?? 0) ^ (previous[index] ?? 0);
-    previous = block;
+/** Decrypts RC2-CBC piece by piece and takes the padding off. Throws GatewayError `config-invalid` for a wrong key. */
+export class Rc2Decipher {
+  readonly #words: Uint16Array;
+  #previous: Buffer;
+  /** Whole blocks are known to be followed by more before they are handed out; the last one has the padding. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(key: Buffer, effectiveBits: number, iv: Buffer) {
+    if (iv.length !== BLOCK_BYTES) throw damaged();
+    this.#words = expandKey(key, effectiveBits);
+    this.#previous = iv;
   }
-  const padding = output.at(-1) ?? 0;
-  const tail = output.subarray(-padding);
-  if (padding < 1 || padding > BLOCK_BYTES || !tail.every((byte) => byte === padding)) throw damaged();
-  return output.subarray(0, -padding);
+
+  update(chunk: Uint8Array): Buffer {
+    const data = Buffer.concat([this.#rest, chunk]);
+    const size = Math.max(0, Math.floor((data.length - 1) / BLOCK_BYTES) * BLOCK_BYTES);
+    this.#rest = data.subarray(size);
+    return this.#decrypt(data.subarray(0, size));
+  }
+
+  final(): Buffer {
+    if (this.#rest.length !== BLOCK_BYTES) throw damaged();
+    const plain = this.#decrypt(this.#rest);
+    const padding = plain.at(-1) ?? 0;
+    const isRight = plain.subarray(-padding).every((byte) => byte === padding);
+    if (padding < 1 || padding > BLOCK_BYTES || !isRight) throw damaged();
+    return plain.subarray(0, -padding);
+  }
+
+  #decrypt(data: Buffer): Buffer {
+    const output = Buffer.alloc(data.length);
+    for (let at = 0; at < data.length; at += BLOCK_BYTES) {
+      const block = data.subarray(at, at + BLOCK_BYTES);
+      const plain = decryptBlock(this.#words, block);
+      for (let index = 0; index < BLOCK_BYTES; index += 1)
+        output[at + index] = (plain[index] ?? 0) ^ (this.#previous[index] ?? 0);
+      this.#previous = block;
+    }
+    return output;
+  }
+}
+
+/** As `Rc2Decipher`, in one step. */
+export function decryptRc2Cbc(key: Buffer, effectiveBits: number, iv: Buffer, data: Buffer): Buffer {
+  const decipher = new Rc2Decipher(key, effectiveBits, iv);
+  return Buffer.concat([decipher.update(data), decipher.final()]);
 }
 
 /** RFC 2268 §2. */

@@ -1,6 +1,7 @@
 // Signed attributes of a SignerInfo (RFC 5652 §5.3, §11): what is really signed. Read strictly, since they are DER.
 import { ID } from './algorithms.ts';
-import { algorithmIdentifier, element, octetString, oid, sequence, setOf } from './ber-writer.ts';
+import { element, octetString, oid, sequence, setOf } from './ber-writer.ts';
+import { readCapabilities, writeCapabilities } from './capabilities.ts';
 import { type DerNode, fieldsOf, listOf, oidOf, parseDer, TAG, timeOf } from './der.ts';
 
 export interface SignedAttributes {
@@ -9,13 +10,13 @@ export interface SignedAttributes {
   readonly contentType: string;
   readonly messageDigest: Buffer;
   readonly signingTime?: Date;
+  /** Content ciphers that the signer announces, best first. */
+  readonly capabilities?: readonly string[];
 }
 
 const UNIVERSAL_CONSTRUCTED = new Set<number>([TAG.sequence, TAG.set]);
 const SIGNED_ONLY = new Set<string>([ID.contentType, ID.messageDigest, ID.signingTime]);
 const GENERALIZED_TIME_FROM_YEAR = 2050;
-/** What our decrypt stage reads, best first (RFC 8551 §2.5.2). */
-const CAPABILITIES = [ID.aes256Gcm, ID.aes128Gcm, ID.aes256Cbc, ID.aes128Cbc];
 
 /** The SET OF Attribute for a signature over a content with this digest. */
 export function writeSignedAttributes(messageDigest: Uint8Array, at: Date): Buffer {
@@ -23,7 +24,7 @@ export function writeSignedAttributes(messageDigest: Uint8Array, at: Date): Buff
     attribute(ID.contentType, oid(ID.data)),
     attribute(ID.signingTime, time(at)),
     attribute(ID.messageDigest, octetString(messageDigest)),
-    attribute(ID.smimeCapabilities, sequence(...CAPABILITIES.map((id) => algorithmIdentifier(id)))),
+    attribute(ID.smimeCapabilities, writeCapabilities()),
   );
 }
 
@@ -57,11 +58,13 @@ function readSet(set: DerNode, signed: Buffer): SignedAttributes | string {
   if (contentType === 'empty' || messageDigest === 'empty' || signingTime === 'empty')
     return 'a signed attribute is missing its value';
   if (!contentType || messageDigest?.tag !== TAG.octetString) return 'a signed attribute is missing';
+  const capabilities = announcedIn(set);
   return {
     signed,
     contentType: oidOf(contentType),
     messageDigest: messageDigest.content,
     ...(signingTime && { signingTime: timeOf(signingTime) }),
+    ...(capabilities && { capabilities }),
   };
 }
 
@@ -71,6 +74,16 @@ function readSet(set: DerNode, signed: Buffer): SignedAttributes | string {
  */
 export function hasMisplacedAttribute(unsigned: DerNode): boolean {
   return listOf(unsigned, 0xa1).some((node) => SIGNED_ONLY.has(oidOf(fieldsOf(node).take(TAG.oid))));
+}
+
+/** A hint for later mail: where it cannot be read, the signature is none the worse. */
+function announcedIn(set: DerNode): readonly string[] | undefined {
+  try {
+    const value = only(set, ID.smimeCapabilities);
+    return value && value !== 'repeated' && value !== 'empty' ? readCapabilities(value) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The single value of the single attribute of that type. */

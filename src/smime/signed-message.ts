@@ -4,6 +4,7 @@ import { type ByteSource, type Chunks, rangeOf } from '../core/bytes.ts';
 import type { Limits } from '../core/limits.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { StageOutcome } from '../core/outcome.ts';
+import type { WeakAlgorithm } from '../core/plan.ts';
 import { parseContentType } from '../mime/content-type.ts';
 import { unwrapMessage } from '../mime/entity.ts';
 import { fieldValue, fieldsNamed, type HeaderSection } from '../mime/header-section.ts';
@@ -14,6 +15,12 @@ import { ContentDigest } from './content-digest.ts';
 import { decodedBody } from './detect.ts';
 import { openSignedData, type SignedDataTail } from './signed-data.ts';
 import { judgeSigner, type SignedContent } from './signer-info.ts';
+
+export interface VerifyOptions {
+  readonly limits: Limits;
+  readonly onInner?: (header: HeaderSection) => void;
+  readonly weak?: readonly WeakAlgorithm[];
+}
 
 /** `application/pkcs7-signature`, and the name from before it was registered. */
 const SIGNATURE_TYPE = /^application\/(?:x-)?pkcs7-signature$/;
@@ -26,7 +33,7 @@ export async function verifyDetached(
   message: ByteSource,
   protocol: string | undefined,
   trust: TrustContext,
-  limits: Limits,
+  { limits, weak }: VerifyOptions,
 ): Promise<StageOutcome> {
   if (protocol !== undefined && !SIGNATURE_TYPE.test(protocol))
     return { kind: 'not-verified', reason: 'unsupported' };
@@ -45,6 +52,7 @@ export async function verifyDetached(
     tail,
     { contentType: reader.contentType, digests: digest.finish(), hasSurplusContent: reader.hasContent },
     trust,
+    weak,
   );
 }
 
@@ -53,7 +61,7 @@ export async function* verifyOpaque(
   outer: HeaderSection,
   cms: Chunks,
   trust: TrustContext,
-  { limits, onInner }: { readonly limits: Limits; readonly onInner?: (header: HeaderSection) => void },
+  { limits, onInner, weak }: VerifyOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   await using reader = await openSignedData(cms, limits);
   // A signature without content, or certificates alone: nothing is signed here.
@@ -67,6 +75,7 @@ export async function* verifyOpaque(
     tail,
     { contentType: reader.contentType, digests: digest.finish(), hasSurplusContent: false },
     trust,
+    weak,
   );
 }
 
@@ -75,9 +84,10 @@ async function judge(
   { signers, certificates }: SignedDataTail,
   content: SignedContent,
   trust: TrustContext,
+  weak: readonly WeakAlgorithm[] | undefined,
 ): Promise<StageOutcome> {
   const signatures = await Promise.all(
-    signers.map((signer) => judgeSigner(signer, content, certificates, trust)),
+    signers.map((signer) => judgeSigner(signer, content, certificates, trust, weak)),
   );
   if (!isNonEmpty(signatures)) return { kind: 'not-verified', reason: 'not-signed' };
   return { kind: 'verified', format: 'smime', form, signatures };

@@ -13,7 +13,8 @@ export interface SignedStructure {
 
 interface Scheme {
   readonly digest: DigestName | undefined;
-  readonly type: 'rsa' | 'ec' | 'eddsa';
+  /** As node:crypto names the type of the key. */
+  readonly type: string;
   readonly saltBytes?: number;
 }
 
@@ -39,8 +40,7 @@ export async function isSignedWith(
   const scheme = schemeOf(algorithm);
   if (!scheme || (scheme.digest && brokenDigests.has(scheme.digest) && !isLegacyAllowed)) return false;
   const type = key.asymmetricKeyType ?? '';
-  const fits = scheme.type === 'eddsa' ? type.startsWith('ed') : type.replace('-pss', '') === scheme.type;
-  if (!fits) return false;
+  if (type.replace('-pss', '') !== scheme.type) return false;
   try {
     return await verifyInPool(scheme.digest, body, keyInput(key, scheme), signature);
   } catch {
@@ -50,7 +50,7 @@ export async function isSignedWith(
 
 function keyInput(key: KeyObject, { type, saltBytes }: Scheme): Parameters<typeof verify>[2] {
   if (type === 'ec') return { key, dsaEncoding: 'der' };
-  if (type === 'eddsa') return key;
+  if (type !== 'rsa') return key;
   return saltBytes === undefined
     ? { key, padding: constants.RSA_PKCS1_PADDING }
     : { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: saltBytes };
@@ -64,8 +64,8 @@ function schemeOf(node: DerNode): Scheme | undefined {
       return found.digest && { digest: found.digest, type: 'rsa' };
     case 'ecdsa':
       return found.digest && { digest: found.digest, type: 'ec' };
-    case 'eddsa':
-      return { digest: undefined, type: 'eddsa' };
+    case 'pure':
+      return found.keyType === undefined ? undefined : { digest: undefined, type: found.keyType };
     case 'rsa-pss':
       return pssOf(node.children[1]);
     case undefined:

@@ -2,6 +2,7 @@
 // trust are two answers.
 import { constants, verify } from 'node:crypto';
 import type { SignatureResult } from '../core/outcome.ts';
+import type { WeakAlgorithm } from '../core/plan.ts';
 import {
   brokenDigests,
   type DigestName,
@@ -41,6 +42,7 @@ interface SignerAlgorithm {
   readonly scheme: SignatureScheme;
   readonly digest: DigestName | undefined;
   readonly saltBytes?: number;
+  readonly keyType?: string | undefined;
 }
 
 const MIN_RSA_BITS = 1_024;
@@ -73,10 +75,13 @@ export async function judgeSigner(
   content: SignedContent,
   certificates: readonly Certificate[],
   trust: TrustContext,
+  weak: readonly WeakAlgorithm[] = [],
 ): Promise<SignatureResult> {
   const attributes = signer.signedAttributes && readSignedAttributes(signer.signedAttributes);
   const read = typeof attributes === 'object' ? attributes : undefined;
-  const problem = contentProblem(signer, content, attributes) ?? strengthProblem(signer);
+  const weakness = strengthProblem(signer);
+  const isTaken = weakness === FORGEABLE.sha1 && weak.includes('sha1');
+  const problem = contentProblem(signer, content, attributes) ?? (isTaken ? undefined : weakness);
   const candidates = [...certificates, ...trust.intermediates, ...trust.anchors].filter((one) =>
     isNamed(one, signer),
   );
@@ -94,8 +99,8 @@ export async function judgeSigner(
   const chain = await establishTrust(certificate, certificates, asked, 'sign');
   const integrity =
     signer.algorithm && broken === undefined ? 'intact' : broken === undefined ? 'unchecked' : 'broken';
-  const reason =
-    broken ?? (integrity === 'unchecked' ? UNKNOWN_ALGORITHM : chain.trusted ? doubtOf(chain) : chain.reason);
+  const unchecked = integrity === 'unchecked' ? UNKNOWN_ALGORITHM : undefined;
+  const reason = broken ?? unchecked ?? (chain.trusted ? (weakness ?? doubtOf(chain)) : chain.reason);
   return {
     format: 'smime',
     integrity,
@@ -107,6 +112,8 @@ export async function judgeSigner(
     ...(chain.revocation && { revocation: chain.revocation.state }),
     ...(reason !== undefined && { reason }),
     ...signedAt,
+    ...(integrity === 'intact' && read?.capabilities && { capabilities: read.capabilities }),
+    ...(isTaken && { weak: true }),
   };
 }
 
@@ -115,6 +122,10 @@ function doubtOf({ revocation }: TrustResult): string | undefined {
   return revocation?.state === 'unknown' ? revocation.reason : undefined;
 }
 
+const FORGEABLE = {
+  md5: 'the signature uses MD5, which can be forged',
+  sha1: 'the signature uses SHA-1, which can be forged',
+} as const;
 const UNKNOWN_ALGORITHM = 'the signature algorithm is not supported';
 
 /** Why the signature cannot stand for this content, whoever made it. */
@@ -140,8 +151,9 @@ function contentProblem(
 }
 
 function strengthProblem({ digest, algorithm }: SignerInfo): string | undefined {
-  const weak = [digest, algorithm?.digest].find((name) => name && brokenDigests.has(name));
-  return weak && `the signature uses ${weak === 'md5' ? 'MD5' : 'SHA-1'}, which can be forged`;
+  const weak = [digest, algorithm?.digest].filter((name) => name && brokenDigests.has(name));
+  if (weak.length === 0) return undefined;
+  return FORGEABLE[weak.includes('md5') ? 'md5' : 'sha1'];
 }
 
 function signatureProblem(
@@ -190,8 +202,8 @@ function isSignedBy({ publicKey }: Certificate, signer: SignerInfo, { signed }: 
         return (
           type === 'ec' && verify(algorithm.digest, signed, { key: publicKey, dsaEncoding: 'der' }, signature)
         );
-      case 'eddsa':
-        return (type === 'ed25519' || type === 'ed448') && verify(null, signed, publicKey, signature);
+      case 'pure':
+        return type === algorithm.keyType && verify(null, signed, publicKey, signature);
     }
   } catch {
     return false;
@@ -203,7 +215,7 @@ function readAlgorithm(node: DerNode, signerDigest: DigestName | undefined): Sig
   const known = signatureAlgorithms.get(oidOf(fieldsOf(node).take(TAG.oid)));
   if (!known || signerDigest === undefined) return undefined;
   if (known.scheme === 'rsa-pss') return readPss(node.children[1]);
-  if (known.scheme === 'eddsa') return { scheme: 'eddsa', digest: undefined };
+  if (known.scheme === 'pure') return { scheme: 'pure', digest: undefined, keyType: known.keyType };
   return { scheme: known.scheme, digest: known.digest ?? signerDigest };
 }
 

@@ -10,6 +10,7 @@ import { replaces, type Stage, type StageContext } from '../stage.ts';
 
 export function decryptStage(step: Extract<Step, { kind: 'decrypt' }>, context: StageContext): Stage {
   const { limits, at, keys } = context;
+  const weak = step.weak ?? [];
   const owners = step.owner.map((recipient) => recipient.address);
   return {
     name: 'decrypt',
@@ -17,7 +18,7 @@ export function decryptStage(step: Extract<Step, { kind: 'decrypt' }>, context: 
     release: 'whole',
     async *run(input) {
       let inner: HeaderSection | undefined;
-      const options = { limits, at, onInner: (found: HeaderSection) => void (inner = found) };
+      const options = { limits, at, weak, onInner: (found: HeaderSection) => void (inner = found) };
       const { header } = await readMessage(input.open(), limits);
       const shape = mimeShape(header);
       const outcome =

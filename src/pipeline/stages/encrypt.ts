@@ -21,7 +21,8 @@ export async function encryptStage(
       name: 'encrypt',
       input: 'stream',
       release: 'streaming',
-      run: (input) => encryptSmime(input, certificates, options),
+      run: (input) =>
+        encryptSmime(input, certificates, { ...options, ...(step.content && { content: step.content }) }),
     };
   }
   const recipients = await Promise.all(step.keys.map((id) => pgpCertificate(keys, id)));

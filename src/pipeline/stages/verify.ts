@@ -12,6 +12,7 @@ import { replaces, type Stage, type StageContext } from '../stage.ts';
 
 export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: StageContext): Stage {
   const { limits, at, keys } = context;
+  const weak = step.weak ?? [];
   return {
     name: 'verify',
     input: 'source',
@@ -24,7 +25,7 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
       const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
       const outcome = isPgp
         ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
-        : yield* verifySmime(input, await smimeTrust(context, header), { limits, at, onInner });
+        : yield* verifySmime(input, await smimeTrust(context, header), { limits, at, weak, onInner });
       if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
         throw new GatewayError('signature-invalid', 'a signature is broken and the policy refuses such mail');
       }

@@ -417,3 +417,20 @@ test('inbound: on_invalid_signature reaches the step', () => {
   const plan = decideInbound(strict, factsOf({ ...remote, shape: signedByClient, to: [anna] }));
   assert.deepEqual(plan.copies[0]?.steps[1], { kind: 'verify', onInvalid: 'refuse' });
 });
+
+test('how S/MIME content is encrypted goes from the rule into the step', () => {
+  for (const content of ['auto', 'cbc', 'gcm']) {
+    const rule = `otherwise: { sign: none, encrypt: required, smime: { content: ${content} } }`;
+    const facts = factsOf({ to: [bob], keys: { [bob]: 'smime' } });
+    const plan = decideOutbound(policyOf(policyText(rule)), facts, provenOrigin());
+    const step = plan.copies[0]?.steps.find(({ kind }) => kind === 'encrypt');
+    assert.equal(step?.kind === 'encrypt' && step.content, content);
+  }
+});
+
+test('weak algorithms are named in the steps that may read them', () => {
+  const reading = policyOf(policyText(undefined, 'inbound: { weak_algorithms: [3des, sha1] }'));
+  const plan = decideInbound(reading, factsOf({ ...remote, shape: enveloped, to: [anna] }));
+  const named = plan.copies[0]?.steps.flatMap((step) => ('weak' in step ? [step.kind, step.weak] : []));
+  assert.deepEqual(named, ['decrypt', ['3des', 'sha1'], 'verify', ['3des', 'sha1']]);
+});

@@ -101,6 +101,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     verify: false,
     onDecryptFailure: 'deliver-marked',
     onInvalidSignature: 'refuse',
+    weakAlgorithms: [],
     mark: false,
     readsProtectedHeaders: true,
     isTlsRequired: false,
