@@ -23,7 +23,8 @@ export function judge(
   header: HeaderSection,
   author: Address | undefined,
 ): Verdict {
-  const outcome = outcomes.at(-1);
+  // A layer that was opened counts, whatever is inside it.
+  const outcome = outcomes.findLast(({ kind }) => kind === 'decrypted') ?? outcomes.at(-1);
   switch (outcome?.kind) {
     case 'encrypted': {
       const isSigned = outcome.signed === true || outcomes.some(({ kind }) => kind === 'signed');
@@ -37,16 +38,30 @@ export function judge(
     case 'decrypted':
       return judgeDecrypted(outcome);
     case 'verified':
-      return judgeSignatures(outcome.signatures, header, author);
+      return judgeSignatures(signaturesOf(outcomes, outcome), header, author);
     case 'not-decrypted':
       return notDecrypted[outcome.reason];
     case 'not-verified':
       return notVerified(outcome, header);
+    case 'decompressed':
+      return verdict('invalid', 'the message is compressed, and what is inside is not signed');
     case 'headers':
     case 'header-compared':
     case undefined:
       throw new GatewayError('unplanned', 'the steps came to no outcome');
   }
+}
+
+/** Of all layers: a good signature inside a broken one makes nothing good. */
+function signaturesOf(
+  outcomes: readonly StageOutcome[],
+  last: Outcome<'verified'>,
+): NonEmpty<SignatureResult> {
+  const before = outcomes.flatMap((each) =>
+    each.kind === 'verified' && each !== last ? each.signatures : [],
+  );
+  const [first, ...others] = last.signatures;
+  return [first, ...others, ...before];
 }
 
 const notDecrypted: Readonly<Record<NotDecryptedReason, Verdict>> = {

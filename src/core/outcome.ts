@@ -50,6 +50,8 @@ export type StageOutcome =
       /** Signatures inside the same OpenPGP message; CMS signatures come from a verify stage of their own. */
       readonly signatures: readonly SignatureResult[];
     }
+  /** CompressedData of CMS. */
+  | { readonly kind: 'decompressed'; readonly format: 'smime'; readonly algorithm: 'zlib' }
   | {
       /** The protected header was compared with the outer one, and the Subject put back where that may be. */
       readonly kind: 'header-compared';

@@ -3,8 +3,14 @@
 export type CmsContent = 'enveloped' | 'auth-enveloped' | 'signed' | 'compressed' | 'other';
 
 export type Shape =
-  | { readonly kind: 'plain' }
+  /** `compressed`: CompressedData of CMS, which protects nothing. */
+  | { readonly kind: 'plain'; readonly cms?: 'compressed' }
   | { readonly kind: 'encrypted'; readonly format: 'smime'; readonly cms: 'enveloped' | 'auth-enveloped' }
   | { readonly kind: 'encrypted'; readonly format: 'pgp' }
-  | { readonly kind: 'signed'; readonly format: 'smime'; readonly form: 'detached' | 'opaque' }
+  | {
+      readonly kind: 'signed';
+      readonly format: 'smime';
+      readonly form: 'detached' | 'opaque';
+      readonly covers?: 'encrypted';
+    }
   | { readonly kind: 'signed'; readonly format: 'pgp'; readonly form: 'detached' };

@@ -13,6 +13,7 @@ import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
 import { detectSmime } from '../smime/detect.ts';
 import type { TrustSettings } from '../smime/chain.ts';
+import { coversEncrypted } from '../smime/layers.ts';
 import { isAutoSubmitted } from '../tenant/evidence.ts';
 import { withoutRevoked } from './recipient-revocation.ts';
 
@@ -88,22 +89,26 @@ async function shapeOf(
           : { kind: 'plain' },
       );
     case 'multipart-signed':
-      return as({
-        kind: 'signed',
-        format: shape.protocol === 'application/pgp-signature' ? 'pgp' : 'smime',
-        form: 'detached',
-      });
+      return as(
+        shape.protocol === 'application/pgp-signature'
+          ? { kind: 'signed', format: 'pgp', form: 'detached' }
+          : await signedShape(message, 'detached', limits),
+      );
     case 'smime-opaque-candidate': {
       const content = await detectSmime(message, limits);
       if (content === 'enveloped' || content === 'auth-enveloped')
         return as({ kind: 'encrypted', format: 'smime', cms: content });
-      return as(
-        content === 'signed' ? { kind: 'signed', format: 'smime', form: 'opaque' } : { kind: 'plain' },
-      );
+      if (content === 'signed') return as(await signedShape(message, 'opaque', limits));
+      return as(content === 'compressed' ? { kind: 'plain', cms: content } : { kind: 'plain' });
     }
     default:
       return as({ kind: 'plain' });
   }
+}
+
+async function signedShape(message: ByteSource, form: 'detached' | 'opaque', limits: Limits): Promise<Shape> {
+  const covers = (await coversEncrypted(message, limits)) ? ({ covers: 'encrypted' } as const) : {};
+  return { kind: 'signed', format: 'smime', form, ...covers };
 }
 
 function asFact(field: HeaderSection['fields'][number]): FactField {

@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { StageOutcome } from '../core/outcome.ts';
 import type { Copy } from '../core/plan.ts';
 import type { Hold, Holds } from '../storage/hold.ts';
+import { inLayers } from './layers.ts';
 import { stageFor } from './registry.ts';
 import { type InnerHeader, replaces, type Stage, type StageContext } from './stage.ts';
 
@@ -32,7 +33,7 @@ export async function runCopy(
   const hold = async (chunks: Chunks): Promise<Hold> => open.use(await holds.write(chunks, maxBytes));
 
   let current: ByteSource | Chunks = source;
-  for (const step of copy.steps) {
+  for (const step of inLayers(copy.steps, outcomes)) {
     const stage: Stage = await stageFor(step, { ...context, done: outcomes, inner });
     if (stage.input === 'source') {
       const input: ByteSource = isSource(current) ? current : await hold(current);

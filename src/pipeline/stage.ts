@@ -61,6 +61,7 @@ export function replaces(outcome: StageOutcome): boolean {
     case 'encrypted':
     case 'decrypted':
     case 'header-compared':
+    case 'decompressed':
       return true;
     case 'verified':
       return outcome.form === 'opaque';

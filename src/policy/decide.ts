@@ -76,28 +76,27 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
     refusals: [],
     trace: recipients.map((recipient) => entry(recipient, 'inbound', true, because)),
   });
-  if (facts.shape.kind === 'plain') return plan([copy(recipients, [])], 'plain: delivered as it came');
-  if (facts.shape.kind === 'signed')
-    return plan(
-      [copy(recipients, [...verify, ...(inbound.verify ? compare : []), ...mark])],
-      'signed: verified and marked as the policy says',
-    );
+  const { shape } = facts;
+  const opened = [...verify, ...(inbound.verify ? compare : []), ...mark];
+  if (shape.kind === 'plain' && shape.cms === 'compressed')
+    return plan([copy(recipients, opened)], 'compressed: unpacked with what is inside');
+  if (shape.kind === 'plain') return plan([copy(recipients, [])], 'plain: delivered as it came');
+  const isOpened = inbound.decrypt && !isSelfService(facts);
+  const isCovered = shape.kind === 'signed' && shape.format === 'smime' && shape.covers === 'encrypted';
+  if (shape.kind === 'signed' && !(isCovered && isOpened))
+    return plan([copy(recipients, opened)], 'signed: verified and marked as the policy says');
   // SECURITY: whoever can make the tenant's side answer or forward by itself must not get plaintext out of it
   // (test: inbound-automatic).
   if (isSelfService(facts))
     return plan([copy(recipients, mark)], 'automatic or list mail is never decrypted');
   if (!inbound.decrypt) return plan([copy(recipients, mark)], 'decrypt: false');
-  const copies = recipients.map((recipient) =>
-    copy(
-      [recipient],
-      [
-        { kind: 'decrypt', owner: [recipient], onFailure: inbound.onDecryptFailure, ...weak },
-        ...verify,
-        ...compare,
-        ...mark,
-      ],
-    ),
-  );
+  // The signature around an encrypted message goes with the layer that it covers, so it is verified before.
+  const first = isCovered ? verify : [];
+  const copies = recipients.map((recipient) => {
+    const owner = [recipient] as const;
+    const decrypt: Step = { kind: 'decrypt', owner, onFailure: inbound.onDecryptFailure, ...weak };
+    return copy([recipient], [...first, decrypt, ...(isCovered ? [] : verify), ...compare, ...mark]);
+  });
   return plan(copies, "encrypted: opened with the recipient's own keys");
 }
 

@@ -23,6 +23,7 @@ import { encodeBase64 } from '../mime/transfer-encoding.ts';
 import { certificateCapabilities, selectContentCipher, type WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
+import { ExpansionError, openCompressedData } from './compressed-data.ts';
 import { decodedBody, detectSmime } from './detect.ts';
 import {
   ContentError,
@@ -31,6 +32,7 @@ import {
   type OpenedEnvelope,
   openEnvelope,
 } from './enveloped-data.ts';
+import { encryptedEntity } from './layers.ts';
 import type { SmimeDecryptionKey } from './recipient-info.ts';
 import { signingDigest, type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
 import { verifyDetached, verifyOpaque } from './signed-message.ts';
@@ -106,7 +108,8 @@ export async function* signMessage(
 }
 
 /**
- * Decrypts the top-level entity and rebuilds the message around it; of the inner header only Content-* fields come out.
+ * Decrypts the top-level entity, or what a multipart/signed around it covers, and rebuilds the message around it; of the
+ * inner header only Content-* fields come out.
  * SECURITY: what is yielded may be used only after the outcome `decrypted`; once a private key was tried, every failure
  * is `failed`, after the same work (test: one outcome).
  */
@@ -116,10 +119,9 @@ export async function* decryptMessage(
   options: SmimeOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { limits } = options;
-  const cms = await detectSmime(message, limits);
-  if (cms !== 'enveloped' && cms !== 'auth-enveloped')
-    return { kind: 'not-decrypted', reason: 'not-encrypted' };
-  const envelope = await openEnvelope(() => cmsBytes(message, limits), keys, {
+  const entity = await encryptedEntity(message, limits);
+  if (!entity) return { kind: 'not-decrypted', reason: 'not-encrypted' };
+  const envelope = await openEnvelope(() => cmsBytes(entity, limits), keys, {
     maxRecipientInfos: limits.maxRecipientInfos,
     ...(options.weak && { weak: options.weak }),
   });
@@ -130,7 +132,7 @@ export async function* decryptMessage(
 /**
  * Verifies a signed message. Detached: yields nothing. Opaque: yields the message with the signature taken off, also
  * where the signature is broken; it may be used only after the outcome `verified`. A signature that is broken is a
- * result, never an exception.
+ * result, never an exception. Compressed: yields the message unpacked, with the outcome `decompressed`.
  */
 export async function* verifyMessage(
   message: ByteSource,
@@ -143,11 +145,15 @@ export async function* verifyMessage(
   try {
     if (shape.kind === 'multipart-signed')
       return await verifyDetached(message, shape.protocol, trust, options);
-    if ((await detectSmime(message, limits)) !== 'signed')
-      return { kind: 'not-verified', reason: 'not-signed' };
+    const content = await detectSmime(message, limits);
+    if (content === 'compressed') {
+      yield* unwrapMessage(header, openCompressedData(cmsBytes(message, limits), limits), limits);
+      return { kind: 'decompressed', format: 'smime', algorithm: 'zlib' };
+    }
+    if (content !== 'signed') return { kind: 'not-verified', reason: 'not-signed' };
     return yield* verifyOpaque(header, cmsBytes(message, limits), trust, options);
   } catch (error) {
-    if (!isMalformed(error) && !isMalformedMail(error)) throw error;
+    if (!isMalformed(error) && !isMalformedMail(error) && !(error instanceof ExpansionError)) throw error;
     return { kind: 'not-verified', reason: 'malformed' };
   }
 }

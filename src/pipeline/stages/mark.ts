@@ -22,7 +22,8 @@ export function markStage(_step: Extract<Step, { kind: 'mark' }>, context: Stage
 }
 
 function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: string): HeaderField[] {
-  return done.flatMap((outcome) => {
+  const innermost = done.findLastIndex(({ kind }) => kind === 'decrypted');
+  const fields = done.flatMap((outcome, index) => {
     switch (outcome.kind) {
       case 'decrypted':
         return [
@@ -49,7 +50,9 @@ function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: s
               ),
             ];
       case 'verified':
-        return outcome.signatures.map((signature) => signatureField(signature, header, hostname));
+        return outcome.signatures.map((signature) =>
+          signatureField(signature, header, hostname, index < innermost),
+        );
       case 'not-verified':
         return outcome.reason === 'not-signed'
           ? []
@@ -63,12 +66,31 @@ function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: s
       case 'headers':
       case 'signed':
       case 'encrypted':
+      case 'decompressed':
         return [];
     }
   });
+  return [...fields, ...layersField(done, hostname)];
 }
 
-function signatureField(result: SignatureResult, header: HeaderSection, hostname: string): HeaderField {
+/** What was taken off, outermost first, where it is more than one layer or one that no other field tells of. */
+function layersField(done: readonly StageOutcome[], hostname: string): HeaderField[] {
+  const layers = done.flatMap((outcome) => {
+    if (outcome.kind === 'verified') return ['signed'];
+    if (outcome.kind === 'decrypted') return ['encrypted'];
+    return outcome.kind === 'decompressed' ? ['compressed'] : [];
+  });
+  if (layers.length < 2 && !layers.includes('compressed')) return [];
+  return [makeField('X-Postern-Layers', joined([hostname, `layers=${layers.join(',')}`]))];
+}
+
+/** SECURITY: whoever signs around a ciphertext need not know what is in it, so the mark says so (test: triple wrap). */
+function signatureField(
+  result: SignatureResult,
+  header: HeaderSection,
+  hostname: string,
+  isAroundCiphertext = false,
+): HeaderField {
   return makeField(
     'X-Postern-Signature',
     joined([
@@ -79,6 +101,7 @@ function signatureField(result: SignatureResult, header: HeaderSection, hostname
       `from=${fromMatch(result, header)}`,
       ...(result.revocation === undefined ? [] : [`revocation=${result.revocation}`]),
       ...(result.weak ? ['weak=yes'] : []),
+      ...(isAroundCiphertext ? ['covers=ciphertext'] : []),
       ...(result.signer.length > 0 ? [`signer=${result.signer.slice(0, 5).map(plain).join(',')}`] : []),
       ...(result.reason === undefined ? [] : [`reason="${plain(result.reason)}"`]),
     ]),

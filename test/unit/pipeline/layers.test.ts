@@ -1,0 +1,199 @@
+// Messages in several wrappings, from their bytes to the marks: which layers are found, in which order they are opened,
+// and where it ends.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { deflateSync } from 'node:zlib';
+import { bytesSource, collect } from '../../../src/core/bytes.ts';
+import type { KeyId } from '../../../src/core/key.ts';
+import { defaultLimits } from '../../../src/core/limits.ts';
+import { silentLog } from '../../../src/core/log.ts';
+import type { StageOutcome } from '../../../src/core/outcome.ts';
+import { Secret } from '../../../src/core/secret.ts';
+import { memoryTenantKeys } from '../../../src/keys/memory.ts';
+import { readMessage } from '../../../src/mime/header-section.ts';
+import { inspect } from '../../../src/pipeline/inspect.ts';
+import { inLayers } from '../../../src/pipeline/layers.ts';
+import { runCopy } from '../../../src/pipeline/run-copy.ts';
+import { decideInbound } from '../../../src/policy/decide.ts';
+import { ID } from '../../../src/smime/algorithms.ts';
+import {
+  algorithmIdentifier,
+  element,
+  integer,
+  octetString,
+  oid,
+  sequence,
+  tagged,
+} from '../../../src/smime/ber-writer.ts';
+import { encryptMessage, signMessage } from '../../../src/smime/message.ts';
+import { writeDetachedSignature } from '../../../src/smime/signed-data.ts';
+import { openHolds } from '../../../src/storage/hold.ts';
+import { factsOf, policyOf, policyText, TENANT_A } from '../../support/policy.ts';
+import { cmsMail, createWorld, limits, mail, runStage } from '../../support/smime.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'postern-layers-'));
+const holds = await openHolds({ folder, memoryBytes: 1_000, log: silentLog });
+after(async () => {
+  await holds[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+const world = await createWorld('layers');
+const anna = await world.person('anna');
+const signer = await world.person('rsa');
+const keys = await memoryTenantKeys(TENANT_A, [
+  {
+    record: {
+      id: `smime:${anna.certificate.fingerprint}` as KeyId,
+      tenant: TENANT_A,
+      format: 'smime',
+      role: 'own',
+      addresses: ['anna@contoso.example'],
+      material: anna.certificatePem,
+      hasPrivateKey: true,
+      notBefore: new Date(0),
+      source: 'policy',
+    },
+    privateMaterial: new Secret(anna.keyPem),
+  },
+]);
+const context = {
+  tenant: TENANT_A,
+  keys,
+  trust: world.trust,
+  dkimSigners: [],
+  limits: defaultLimits,
+  at: new Date(),
+  hostname: 'gw.example',
+};
+const policy = policyOf(policyText());
+const ENTITY = mail('Content-Type: text/plain', '', 'the innermost text', '');
+const PLAIN = Buffer.concat([mail('From: rsa@contoso.example', 'MIME-Version: 1.0', ''), ENTITY]);
+
+type Wrap = (message: Buffer) => Promise<Buffer>;
+
+/** What stands below the outer fields: the entity that a wrapping covers. */
+function entityOf(message: Buffer): Buffer {
+  const start = message.indexOf('Content-Type:');
+  return message.subarray(start);
+}
+
+const encrypted: Wrap = async (message) =>
+  (await runStage(encryptMessage(bytesSource(message).open(), [anna.certificate], { limits }))).bytes;
+const detached: Wrap = async (message) =>
+  (await runStage(signMessage(bytesSource(message), signer.signer, { limits, at: context.at }))).bytes;
+
+const opaque: Wrap = (message) => {
+  const content = entityOf(message);
+  const digest = createHash('sha256').update(content).digest();
+  const bare = writeDetachedSignature(digest, signer.signer, context.at);
+  const marker = sequence(oid(ID.data));
+  const at = bare.indexOf(marker);
+  const start = bare.indexOf(Buffer.from([0x02, 0x01, 0x01, 0x31]));
+  const full = sequence(oid(ID.data), tagged(0, octetString(content)));
+  const body = sequence(bare.subarray(start, at), full, bare.subarray(at + marker.length));
+  return Promise.resolve(cmsMail(sequence(oid(ID.signedData), tagged(0, body))));
+};
+
+function compressedCms(content: Uint8Array, algorithm = '1.2.840.113549.1.9.16.3.8'): Buffer {
+  const inner = sequence(oid(ID.data), tagged(0, octetString(deflateSync(content))));
+  const body = sequence(integer(0), algorithmIdentifier(algorithm), inner);
+  return sequence(oid(ID.compressedData), tagged(0, body));
+}
+const compressed: Wrap = (message) => Promise.resolve(cmsMail(compressedCms(entityOf(message))));
+
+async function received(message: Buffer): Promise<{ text: string; outcomes: readonly StageOutcome[] }> {
+  const source = bytesSource(message);
+  const { header, body } = await readMessage(source.open(), limits);
+  await collect(body, message.length);
+  const { envelope } = factsOf({ from: 'rsa@contoso.example', to: ['anna@contoso.example'] });
+  const facts = await inspect(source, header, envelope, limits);
+  const [copy] = decideInbound(policy, facts).copies;
+  assert.ok(copy);
+  await using result = await runCopy(copy, source, holds, context);
+  const bytes = await collect(result.body.open(), 10_000_000);
+  return { text: bytes.toString('latin1'), outcomes: result.outcomes };
+}
+
+const kinds = (outcomes: readonly StageOutcome[]): readonly string[] =>
+  outcomes.map(({ kind }) => kind).filter((kind) => kind !== 'headers');
+
+// Outermost wrapping first, as in the names.
+const table: readonly (readonly [string, readonly Wrap[], readonly string[]])[] = [
+  ['encrypted', [encrypted], ['decrypted', 'not-verified']],
+  ['encrypted, signed inside', [encrypted, detached], ['decrypted', 'verified']],
+  ['encrypted, opaque inside', [encrypted, opaque], ['decrypted', 'verified']],
+  ['triple wrap, opaque', [opaque, encrypted, opaque], ['verified', 'decrypted', 'verified']],
+  ['triple wrap, detached', [detached, encrypted, detached], ['verified', 'decrypted', 'verified']],
+  ['triple wrap, mixed', [detached, encrypted, opaque], ['verified', 'decrypted', 'verified']],
+  ['encrypted twice', [encrypted, encrypted], ['decrypted', 'not-verified', 'decrypted']],
+  ['encrypted, triple inside', [encrypted, detached, encrypted], ['decrypted', 'verified', 'decrypted']],
+  ['compressed', [compressed], ['decompressed']],
+  ['signed, compressed inside', [opaque, compressed], ['verified', 'decompressed']],
+  [
+    'encrypted, compressed, signed',
+    [encrypted, compressed, opaque],
+    ['decrypted', 'decompressed', 'verified'],
+  ],
+];
+
+test('triple wrap: every layer is opened and reported', async (t) => {
+  for (const [title, wraps, expected] of table) {
+    await t.test(title, async () => {
+      let message: Buffer = PLAIN;
+      for (const wrap of wraps.toReversed()) message = await wrap(message);
+      const { text, outcomes } = await received(message);
+      assert.deepEqual(kinds(outcomes), expected);
+      assert.match(text, /the innermost text/);
+      const signatures = outcomes.flatMap((one) => (one.kind === 'verified' ? one.signatures : []));
+      assert.ok(signatures.every(({ integrity, trust }) => integrity === 'intact' && trust === 'trusted'));
+      const isMarked = /^X-Postern-Layers:/m.test(text);
+      const opened = expected.filter((kind) => kind !== 'not-verified');
+      assert.equal(isMarked, opened.length > 1 || opened.includes('decompressed'));
+    });
+  }
+});
+
+test('triple wrap: a signature around a ciphertext is marked as such, the one inside is not', async () => {
+  const { text } = await received(await detached(await encrypted(await opaque(PLAIN))));
+  assert.equal(text.match(/X-Postern-Signature/g)?.length, 2);
+  assert.equal(text.match(/covers=ciphertext/g)?.length, 1);
+  assert.match(text, /X-Postern-Layers: gw\.example;\r\n layers=signed,encrypted,signed\r\n/);
+});
+
+test('layers end: after five rounds the rest is delivered as it is', async () => {
+  let message: Buffer = PLAIN;
+  for (let level = 0; level < 7; level += 1) message = await opaque(message);
+  const { text, outcomes } = await received(message);
+  assert.equal(kinds(outcomes).length, 5);
+  assert.doesNotMatch(text, /the innermost text/);
+});
+
+test('steps that open nothing run once, whatever stands around them', () => {
+  const steps = [{ kind: 'strip', direction: 'inbound' }, { kind: 'mark' }] as const;
+  assert.deepEqual([...inLayers(steps, [])], steps);
+});
+
+test('cms-bomb: content that unpacks to too much stays packed', async (t) => {
+  const head = mail('Content-Type: text/plain', '', '');
+  const zeros = Buffer.concat([head, Buffer.alloc(5_000_000, 'a')]);
+  const small = Buffer.concat([head, Buffer.alloc(900_000, 'a')]);
+  const cut = compressedCms(zeros);
+  cut.fill(0, cut.length - 200);
+  const cases: readonly (readonly [string, Buffer, string])[] = [
+    ['bomb', compressedCms(zeros), 'not-verified'],
+    ['long runs in a small mail', compressedCms(small), 'decompressed'],
+    ['damaged', cut, 'not-verified'],
+    ['another algorithm', compressedCms(small, '1.2.3.4'), 'not-verified'],
+    ['bytes behind', Buffer.concat([compressedCms(small), element(0x05)]), 'not-verified'],
+  ];
+  for (const [title, cms, expected] of cases) {
+    await t.test(title, async () => {
+      const { outcomes } = await received(cmsMail(cms));
+      assert.deepEqual(kinds(outcomes), [expected]);
+    });
+  }
+});
