@@ -135,6 +135,13 @@ export const ecdhKdfs: ReadonlyMap<string, DigestName> = new Map<string, DigestN
   ['1.3.132.1.14.3', 'sha512'],
 ]);
 
+/** The same with HKDF (RFC 8418 §2.2), as made for X25519 and X448. */
+export const hkdfSchemes: ReadonlyMap<string, DigestName> = new Map<string, DigestName>([
+  ['1.2.840.113549.1.9.16.3.19', 'sha256'],
+  ['1.2.840.113549.1.9.16.3.20', 'sha384'],
+  ['1.2.840.113549.1.9.16.3.21', 'sha512'],
+]);
+
 export interface KeyWrap {
   readonly name: 'aes128-wrap' | 'aes192-wrap' | 'aes256-wrap';
   readonly keyBytes: 16 | 24 | 32;

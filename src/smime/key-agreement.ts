@@ -1,5 +1,5 @@
-// ECDH key agreement (RFC 5753, RFC 8418 for X25519): a content key wrapped under a secret that an ephemeral key and the
-// recipient's key agree on, through the X9.63 KDF and AES key wrap.
+// ECDH key agreement (RFC 5753, RFC 8418 for X25519 and X448): a content key wrapped under a secret that an ephemeral key
+// and the recipient's key agree on, through the X9.63 KDF or HKDF, and AES key wrap.
 import {
   createCipheriv,
   createDecipheriv,
@@ -7,14 +7,16 @@ import {
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
+  hkdfSync,
   type KeyObject,
 } from 'node:crypto';
-import { type DigestName, ecdhKdfs, ID, type KeyWrap, keyWraps } from './algorithms.ts';
+import { type DigestName, ecdhKdfs, hkdfSchemes, ID, type KeyWrap, keyWraps } from './algorithms.ts';
 import { algorithmIdentifier, element, octetString, sequence, tagged } from './ber-writer.ts';
 import { type DerNode, fieldsOf, oidOf, parseDer, TAG } from './der.ts';
 
 /** The agreement's parameters, checked so far that only the private key can say more. */
 export interface AgreementScheme {
+  readonly kdf: 'x9.63' | 'hkdf';
   readonly digest: DigestName;
   readonly wrap: KeyWrap;
   /** AlgorithmIdentifier of the key wrap as it stands: it is part of the KDF's input. */
@@ -35,19 +37,17 @@ const CURVES = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
 /** Whether keys of this type and curve can be agreed with. */
 export function canAgree(key: KeyObject): boolean {
-  if (key.asymmetricKeyType === 'x25519') return true;
+  if (key.asymmetricKeyType === 'x25519' || key.asymmetricKeyType === 'x448') return true;
   return key.asymmetricKeyType === 'ec' && CURVES.has(key.asymmetricKeyDetails?.namedCurve ?? '');
 }
 
 /** Wraps a content key for the holder of `publicKey`, with a fresh ephemeral key of the same curve. */
 export function agreeOnKey(publicKey: KeyObject, contentKey: Uint8Array): AgreedKey {
-  const ephemeral =
-    publicKey.asymmetricKeyType === 'x25519'
-      ? generateKeyPairSync('x25519')
-      : generateKeyPairSync('ec', { namedCurve: publicKey.asymmetricKeyDetails?.namedCurve ?? '' });
+  const ephemeral = ephemeralFor(publicKey);
   const isLarge = (publicKey.asymmetricKeyDetails?.namedCurve ?? '').startsWith('secp');
   const wrapDer = algorithmIdentifier(ID.aes256Wrap);
   const scheme: AgreementScheme = {
+    kdf: 'x9.63',
     digest: isLarge ? 'sha384' : 'sha256',
     wrap: { name: 'aes256-wrap', keyBytes: 32 },
     wrapDer,
@@ -70,10 +70,19 @@ export function agreementScheme(
   parameters: DerNode | undefined,
   userKeyingMaterial: Uint8Array | undefined,
 ): AgreementScheme | undefined {
-  const digest = ecdhKdfs.get(algorithm);
+  const hkdf = hkdfSchemes.get(algorithm);
+  const digest = hkdf ?? ecdhKdfs.get(algorithm);
   if (!digest || parameters?.tag !== TAG.sequence) return undefined;
   const wrap = keyWraps.get(oidOf(fieldsOf(parameters).take(TAG.oid)));
-  return wrap && { digest, wrap, wrapDer: parameters.raw, ...(userKeyingMaterial && { userKeyingMaterial }) };
+  return (
+    wrap && {
+      kdf: hkdf ? 'hkdf' : 'x9.63',
+      digest,
+      wrap,
+      wrapDer: parameters.raw,
+      ...(userKeyingMaterial && { userKeyingMaterial }),
+    }
+  );
 }
 
 /** Recovers an agreed key. Throws if the point, the wrap or the key is wrong: the caller treats all as one failure. */
@@ -95,7 +104,13 @@ export function recoverAgreed(
   return Buffer.concat([decipher.update(encryptedKey), decipher.final()]);
 }
 
-/** X9.63 KDF (SEC 1 §3.6.1) over ECC-CMS-SharedInfo (RFC 5753 §7.2). */
+function ephemeralFor(publicKey: KeyObject): { publicKey: KeyObject; privateKey: KeyObject } {
+  if (publicKey.asymmetricKeyType === 'x25519') return generateKeyPairSync('x25519');
+  if (publicKey.asymmetricKeyType === 'x448') return generateKeyPairSync('x448');
+  return generateKeyPairSync('ec', { namedCurve: publicKey.asymmetricKeyDetails?.namedCurve ?? '' });
+}
+
+/** X9.63 KDF (SEC 1 §3.6.1) or HKDF over ECC-CMS-SharedInfo (RFC 5753 §7.2). */
 function deriveKey(secret: Uint8Array, scheme: AgreementScheme): Buffer {
   const bits = Buffer.alloc(4);
   bits.writeUInt32BE(scheme.wrap.keyBytes * 8);
@@ -104,6 +119,11 @@ function deriveKey(secret: Uint8Array, scheme: AgreementScheme): Buffer {
     ...(scheme.userKeyingMaterial ? [tagged(0, octetString(scheme.userKeyingMaterial))] : []),
     tagged(2, octetString(bits)),
   );
+  if (scheme.kdf === 'hkdf') {
+    // RFC 8418 §2.2: the keying material is the salt as well.
+    const salt = scheme.userKeyingMaterial ?? new Uint8Array();
+    return Buffer.from(hkdfSync(scheme.digest, secret, salt, sharedInfo, scheme.wrap.keyBytes));
+  }
   const blocks: Buffer[] = [];
   for (let size = 0, counter = 1; size < scheme.wrap.keyBytes; counter += 1) {
     const count = Buffer.alloc(4);
