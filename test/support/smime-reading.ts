@@ -2,17 +2,23 @@
 // gateway does it (first decrypt, then verify), and bare CMS structures.
 import { bytesSource } from '../../src/core/bytes.ts';
 import type { StageOutcome } from '../../src/core/outcome.ts';
+import type { Step, WeakAlgorithm } from '../../src/core/plan.ts';
 import { readMessage } from '../../src/mime/header-section.ts';
 import { mimeShape } from '../../src/mime/shape.ts';
+import { inLayers } from '../../src/pipeline/layers.ts';
+import { replaces } from '../../src/pipeline/stage.ts';
 import { BerError } from '../../src/smime/ber-reader.ts';
 import type { TrustContext } from '../../src/smime/chain.ts';
 import { ContentDigest } from '../../src/smime/content-digest.ts';
+import { detectSmime } from '../../src/smime/detect.ts';
 import { openEnvelope } from '../../src/smime/enveloped-data.ts';
+import { coversEncrypted } from '../../src/smime/layers.ts';
 import { decryptMessage, type SmimeDecryptionKey, verifyMessage } from '../../src/smime/message.ts';
 import { openSignedData } from '../../src/smime/signed-data.ts';
 import { judgeSigner } from '../../src/smime/signer-info.ts';
 import { authorOf } from '../../src/workbench-steps.ts';
 import { judge } from '../../src/workbench-verdict.ts';
+import { address } from './policy.ts';
 import { limits, runStage } from './smime.ts';
 
 export interface Reading {
@@ -24,45 +30,61 @@ export interface Reading {
   readonly content: Buffer;
 }
 
-const MAX_PASSES = 5;
+const OWNER = [{ address: address('bob@example.com') }] as const;
+const DECRYPT: Step = { kind: 'decrypt', owner: OWNER, onFailure: 'deliver-marked' };
+const VERIFY: Step = { kind: 'verify', onInvalid: 'deliver-marked' };
 
-/** Puts a message through the gateway again and again, until a pass changes nothing. */
+/** Opens a message layer by layer in the order in which a policy has it done. */
 export async function readLayers(
   message: Buffer,
   keys: readonly SmimeDecryptionKey[],
   trust: TrustContext,
+  weak: readonly WeakAlgorithm[] = [],
 ): Promise<Reading> {
-  const layers: string[] = [];
-  let isAuthors = false;
+  const outcomes: StageOutcome[] = [];
   let content = message;
-  for (let pass = 0; pass < MAX_PASSES; pass += 1) {
-    const before = content;
-    const opened = await runStage(decryptMessage(bytesSource(content), keys, { limits }));
-    if (opened.outcome.kind === 'decrypted') content = opened.bytes;
-    const checked = await runStage(verifyMessage(bytesSource(content), trust, { limits }));
-    const { header } = await readMessage(bytesSource(content).open(), limits);
-    if (checked.outcome.kind === 'verified') {
-      const author = authorOf(header);
-      if (pass === 0)
-        isAuthors = author !== undefined && judge([checked.outcome], header, author).status === 'ok';
-      if (checked.outcome.form === 'opaque') content = checked.bytes;
-    }
-    layers.push(...[opened.outcome, checked.outcome].flatMap(wordsOf));
-    const isLast = checked.outcome.kind === 'verified' && checked.outcome.form === 'detached';
-    if (isLast || content === before) break;
+  for (const step of inLayers(await stepsFor(message), outcomes)) {
+    const source = bytesSource(content);
+    const { outcome, bytes } = await runStage(
+      step.kind === 'decrypt'
+        ? decryptMessage(source, keys, { limits, weak })
+        : verifyMessage(source, trust, { limits, weak }),
+    );
+    outcomes.push(outcome);
+    if (replaces(outcome)) content = bytes;
   }
   const { header } = await readMessage(bytesSource(content).open(), limits);
+  const author = authorOf(header);
   const shape = mimeShape(header);
+  // A signature around a ciphertext is not one of what is read.
+  const opened = outcomes.findLastIndex(({ kind }) => kind === 'decrypted');
+  const plain = outcomes.slice(opened + 1).filter(({ kind }) => kind === 'verified');
   return {
-    layers: [...layers, shape.kind === 'ambiguous' ? 'ambiguous' : shape.contentType.mediaType],
-    isAuthors,
+    layers: [
+      ...outcomes.flatMap(wordsOf),
+      shape.kind === 'ambiguous' ? 'ambiguous' : shape.contentType.mediaType,
+    ],
+    isAuthors: plain.length > 0 && author !== undefined && judge(plain, header, author).status === 'ok',
     content,
   };
 }
 
-/** The content of an envelope, or in words why there is none. */
+/** A signature around an encrypted message is verified before the message is opened. */
+async function stepsFor(message: Buffer): Promise<readonly Step[]> {
+  const source = bytesSource(message);
+  const { header } = await readMessage(source.open(), limits);
+  const isSigned =
+    mimeShape(header).kind === 'multipart-signed' || (await detectSmime(source, limits)) === 'signed';
+  if (!isSigned) return [DECRYPT, VERIFY];
+  return (await coversEncrypted(source, limits)) ? [VERIFY, DECRYPT] : [VERIFY];
+}
+
+/** The content of an envelope, weak ciphers included, or in words why there is none. */
 export async function readEnvelope(cms: Uint8Array, keys: readonly SmimeDecryptionKey[]): Promise<string> {
-  const envelope = await openEnvelope(() => bytesSource(cms).open(), keys, limits);
+  const envelope = await openEnvelope(() => bytesSource(cms).open(), keys, {
+    maxRecipientInfos: limits.maxRecipientInfos,
+    weak: ['3des', 'rc2'],
+  });
   if (envelope.kind === 'refused') return `not decrypted: ${envelope.reason}`;
   const parts: Uint8Array[] = [];
   for await (const part of envelope.content) parts.push(part);

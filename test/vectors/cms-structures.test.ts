@@ -387,7 +387,7 @@ suites.suite('rfc4134', 'envelopes', 3, () => {
     [
       rfc4134('5.3.eml'),
       async () => {
-        const { layers, content } = await readLayers(readMail(rfc4134('5.3.eml')), [bob], NOBODY);
+        const { layers, content } = await readLayers(readMail(rfc4134('5.3.eml')), [bob], NOBODY, ['3des']);
         assert.equal(layers[0], 'decrypted');
         assert(content.includes('This is some sample content.'));
       },
