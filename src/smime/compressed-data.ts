@@ -1,7 +1,6 @@
 // CompressedData (RFC 3274) over streams, for reading only: mail gateways and EDI software compress before they sign or
 // encrypt.
 import { Readable } from 'node:stream';
-import { createInflate } from 'node:zlib';
 import type { Chunks } from '../core/bytes.ts';
 import { ID } from './algorithms.ts';
 import { BerError, BerReader } from './ber-reader.ts';
@@ -60,6 +59,8 @@ async function* inflate(packed: Chunks, limits: CompressionLimits): AsyncGenerat
     }
   };
   const source = Readable.from(counted(), { objectMode: false });
+  // Loaded when there is something to unpack: few messages are compressed.
+  const { createInflate } = await import('node:zlib');
   const unpacked = createInflate();
   source.on('error', (error) => unpacked.destroy(error));
   try {
