@@ -10,10 +10,16 @@ export interface ByteRange {
   readonly end?: number;
 }
 
-/** Bytes that may be opened many times, also at once. `size` is in bytes. */
+/**
+ * What a reader does with chunks. `look`: nothing of a chunk is kept when the next one is asked for, so a source may use
+ * its memory again.
+ */
+export type ChunkUse = 'keep' | 'look';
+
+/** Bytes that may be opened many times, also at once, to keep the chunks unless it is said otherwise. `size` is in bytes. */
 export interface ByteSource {
   readonly size: number;
-  open(range?: ByteRange): Chunks;
+  open(range?: ByteRange, use?: ChunkUse): Chunks;
 }
 
 const SLICE_BYTES = 64 * 1024;
@@ -37,11 +43,14 @@ export function rangeOf(source: ByteSource, range: ByteRange): ByteSource {
   const end = Math.max(start, Math.min(range.end ?? source.size, source.size));
   return {
     size: end - start,
-    open: (inner) =>
-      source.open({
-        start: start + (inner?.start ?? 0),
-        end: Math.min(end, start + (inner?.end ?? end - start)),
-      }),
+    open: (inner, use) =>
+      source.open(
+        {
+          start: start + (inner?.start ?? 0),
+          end: Math.min(end, start + (inner?.end ?? end - start)),
+        },
+        use,
+      ),
   };
 }
 
@@ -50,12 +59,12 @@ export function joinSources(first: ByteSource, second: ByteSource): ByteSource {
   const size = first.size + second.size;
   return {
     size,
-    async *open(range) {
+    async *open(range, use) {
       const start = range?.start ?? 0;
       const end = Math.min(range?.end ?? size, size);
-      if (start < first.size) yield* first.open({ start, end: Math.min(end, first.size) });
+      if (start < first.size) yield* first.open({ start, end: Math.min(end, first.size) }, use);
       if (end > first.size)
-        yield* second.open({ start: Math.max(0, start - first.size), end: end - first.size });
+        yield* second.open({ start: Math.max(0, start - first.size), end: end - first.size }, use);
     },
   };
 }

@@ -55,8 +55,8 @@ export interface ScannedPart {
 export interface ScanOptions {
   /** `children` looks only for the delimiters of the top-level multipart. */
   readonly depth: 'all' | 'children';
-  /** Whether the text of regions is measured (it costs about as much as the scan). */
-  readonly isMeasured: boolean;
+  /** Whether the text of regions is measured (it costs about as much as the scan), or of which parts. */
+  readonly isMeasured: boolean | ((part: ScannedPart) => boolean);
 }
 
 interface OpenPart {
@@ -94,7 +94,7 @@ const NO_METER: TextMeter = createTextMeter();
 
 /**
  * All parts in the order of the message. Throws GatewayError `mime-malformed` beyond a limit, `header-malformed` for
- * the message's own header. Expects CRLF line ends: a bare CR or LF ends no line of structure.
+ * the message's own header. Expects CRLF line ends: a bare CR or LF ends no line of structure. Keeps nothing of a chunk.
  */
 export async function scanParts(
   message: Chunks,
@@ -120,7 +120,7 @@ export async function scanParts(
     const read = readLines(scanner, bytes, offset, isLineStart, false);
     isLineStart = read.isLineStart;
     offset += read.used;
-    carry = bytes.subarray(read.used);
+    carry = Buffer.from(bytes.subarray(read.used));
   }
   readLines(scanner, carry, offset, isLineStart, true);
   const end = offset + carry.length;
@@ -185,7 +185,7 @@ function addHeader(scanner: Scanner, line: Buffer, isLineStart: boolean, end: nu
     endHeader(scanner, end, undefined);
     return;
   }
-  scanner.header?.push(line);
+  scanner.header?.push(Buffer.from(line));
   scanner.headerBytes += line.length;
   scanner.totalHeaderBytes += line.length;
   const { maxHeaderBytes } = scanner.limits;
@@ -333,13 +333,14 @@ function isBoundaryInUse(scanner: Scanner, part: ScannedPart): boolean {
 }
 
 function startRegion(scanner: Scanner, part: ScannedPart, start: number): void {
-  const meter = scanner.options.isMeasured ? createTextMeter() : NO_METER;
-  scanner.region = { start, end: start, meter };
+  const { isMeasured } = scanner.options;
+  const isWanted = typeof isMeasured === 'function' ? isMeasured(part) : isMeasured;
+  scanner.region = { start, end: start, meter: isWanted ? createTextMeter() : NO_METER };
   part.regions.push(scanner.region);
 }
 
 function addText(scanner: Scanner, bytes: Buffer): void {
-  if (scanner.options.isMeasured) scanner.region?.meter.add(bytes);
+  if (scanner.region && scanner.region.meter !== NO_METER) scanner.region.meter.add(bytes);
 }
 
 function endRegion(scanner: Scanner, end: number): void {

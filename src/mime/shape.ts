@@ -58,7 +58,7 @@ export function mimeShape(header: HeaderSection): MimeShape {
  * limit, `header-malformed` for the message's own header.
  */
 export async function scanStructure(message: ByteSource, limits: MimeLimits): Promise<StructureFacts> {
-  const parts = await scanParts(message.open(), limits, { depth: 'all', isMeasured: true });
+  const parts = await scanParts(message.open(undefined, 'look'), limits, { depth: 'all', isMeasured: true });
   return {
     isCalendar: parts.some(
       ({ contentType }) => contentType.mediaType === 'text/calendar' && contentType.parameters.has('method'),
@@ -77,7 +77,7 @@ export async function scanStructure(message: ByteSource, limits: MimeLimits): Pr
  * can be read in one way only.
  */
 export async function readParts(message: ByteSource, limits: MimeLimits): Promise<readonly PartRange[]> {
-  const [root, ...children] = await scanParts(message.open(), limits, {
+  const [root, ...children] = await scanParts(message.open(undefined, 'look'), limits, {
     depth: 'children',
     isMeasured: false,
   });

@@ -63,7 +63,7 @@ export interface EnvelopeOptions {
   readonly weak?: readonly WeakAlgorithm[];
 }
 
-const CIPHER_BYTES = 65_536;
+const CIPHER_BYTES = 16_384;
 const CBC_IV_BYTES = 16;
 const GCM_NONCE_BYTES = 12;
 const MIN_TAG_BYTES = 12;

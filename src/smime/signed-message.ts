@@ -46,7 +46,7 @@ export async function verifyDetached(
   await using reader = await openSignedData(cms, limits);
   const tail = await reader.tail();
   const digest = new ContentDigest(new Set(tail.signers.flatMap((signer) => signer.digest ?? [])));
-  for await (const chunk of rangeOf(message, content.entity).open()) digest.update(chunk);
+  for await (const chunk of message.open(content.entity, 'look')) digest.update(chunk);
   return judge(
     'detached',
     tail,

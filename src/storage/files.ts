@@ -4,8 +4,10 @@ import { open, readdir, rename, unlink } from 'node:fs/promises';
 import { type ByteSource, type Chunks, rechunk } from '../core/bytes.ts';
 import { damagedError } from './storage-error.ts';
 
-const READ_BYTES = 256 * 1024;
-const WRITE_BYTES = 256 * 1024;
+const LOOK_BYTES = 256 * 1024;
+/** Smaller, so that the runtime collects garbage after fewer of those that are kept for a while. */
+const KEEP_BYTES = 128 * 1024;
+const WRITE_BYTES = 64 * 1024;
 
 /** A file being written, from its creation to its close. */
 export interface NewFile {
@@ -57,7 +59,26 @@ interface PositionalReader {
 export function handleSource(handle: PositionalReader, size: number): ByteSource {
   return {
     size,
-    open: (range) => readRange(handle, range?.start ?? 0, Math.min(range?.end ?? size, size)),
+    open: (range, use) => {
+      const [start, end] = [range?.start ?? 0, Math.min(range?.end ?? size, size)];
+      return readRange(handle, start, end, use === 'look' ? twoBlocks(end - start) : newBlocks);
+    },
+  };
+}
+
+/** Memory for the next block, of what is left to read. */
+type Allocate = (left: number) => Buffer;
+
+const newBlocks: Allocate = (left) => Buffer.allocUnsafeSlow(Math.min(KEEP_BYTES, left));
+
+/** In turn: one is looked at while the other one is read into. */
+function twoBlocks(bytes: number): Allocate {
+  const blocks: Buffer[] = [];
+  let count = 0;
+  return (left) => {
+    const block = (blocks[count % 2] ??= Buffer.allocUnsafeSlow(Math.min(LOOK_BYTES, bytes)));
+    count += 1;
+    return block.subarray(0, left);
   };
 }
 
@@ -66,14 +87,15 @@ async function* readRange(
   handle: PositionalReader,
   start: number,
   end: number,
+  allocate: Allocate,
 ): AsyncGenerator<Uint8Array, void> {
   let at = start;
-  let ahead = at < end ? readBlock(handle, at, end) : undefined;
+  let ahead = at < end ? readBlock(handle, at, end, allocate) : undefined;
   try {
     while (ahead) {
       const bytes: Uint8Array = await ahead;
       at += bytes.length;
-      ahead = at < end ? readBlock(handle, at, end) : undefined;
+      ahead = at < end ? readBlock(handle, at, end, allocate) : undefined;
       yield bytes;
     }
   } finally {
@@ -83,8 +105,13 @@ async function* readRange(
 }
 
 /** A failure is told by whoever awaits the block, however late that is. */
-function readBlock(handle: PositionalReader, at: number, end: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
+function readBlock(
+  handle: PositionalReader,
+  at: number,
+  end: number,
+  allocate: Allocate,
+): Promise<Uint8Array> {
+  const buffer = allocate(end - at);
   const block = handle.read(buffer, 0, buffer.length, at).then(({ bytesRead }) => {
     if (bytesRead === 0) throw damagedError('a stored file is shorter than it was');
     return buffer.subarray(0, bytesRead);

@@ -122,7 +122,7 @@ async function* openRange(
     end: Math.min(sealed.size, STREAM_HEADER_BYTES + (last + 1) * SEALED_SEGMENT_BYTES),
   };
   let index = first;
-  for await (const segment of segments(sealed.open(sealedRange), SEALED_SEGMENT_BYTES)) {
+  for await (const segment of segments(sealed.open(sealedRange, 'look'), SEALED_SEGMENT_BYTES)) {
     const plain = openSegment(streamKey, segment.bytes, index, index === total - 1);
     const base = index * SEGMENT_BYTES;
     const piece = plain.subarray(Math.max(0, start - base), Math.max(0, end - base));
@@ -136,7 +136,7 @@ function segmentCount(plainBytes: number): number {
   return Math.max(1, Math.ceil(plainBytes / SEGMENT_BYTES));
 }
 
-/** Pieces of exactly `pieceBytes`, the last one shorter or equal; an empty stream is one empty last piece. */
+/** Copies; pieces of exactly `pieceBytes`, the last one shorter or equal; an empty stream is one empty last piece. */
 async function* segments(
   chunks: Chunks,
   pieceBytes: number,
