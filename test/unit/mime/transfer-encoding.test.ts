@@ -47,15 +47,6 @@ test('base64-rows: a row of the same length with another line end holds one char
   assert.deepEqual(await bytesOf(decodeBase64(chunked(text))), bytes);
 });
 
-test('base64 line length is an argument', async () => {
-  const bytes = randomBytes(100);
-  assert.equal(
-    await textOf(encodeBase64(chunked(bytes), 64)),
-    bytes.toString('base64').replace(/.{1,64}/g, '$&\r\n'),
-  );
-  await assert.rejects(bytesOf(encodeBase64(chunked(bytes), 63)), RangeError);
-});
-
 const decodings: readonly (readonly [string, string])[] = [
   ['', ''],
   ['aGVsbG8=', 'hello'],
