@@ -1,4 +1,4 @@
-// The one loop over every byte of a text: finds the bytes that end lines, and with them whatever else is CR or less.
+// The loops over every byte of a text: they find the bytes that end lines, and with them whatever else is no text.
 
 /** Bytes, and the same memory as words from the first whole one on. */
 export interface LineBytes {
@@ -12,6 +12,9 @@ const CR = 13;
 const NO_WORDS = new Int32Array(0);
 /** In each byte of a word: CR and one more. */
 const ABOVE_CR = 0x0e0e0e0e;
+/** In each byte of a word: the first printable character that is no blank. */
+export const FIRST_PRINTABLE = 0x21;
+const PRINTABLE = 0x21212121;
 const HIGH_BITS = 0x80808080;
 
 export function lineBytesOf(bytes: Uint8Array): LineBytes {
@@ -43,4 +46,29 @@ export function nextLineByte({ bytes, words, lead }: LineBytes, from: number): n
 /** A byte borrows where it is smaller; one that had its high bit before is none. The lowest hit is exact. */
 function hasLineByte(word: number): boolean {
   return ((word - ABOVE_CR) & ~word & HIGH_BITS) !== 0;
+}
+
+/** Index of the first byte from `from` on that is a blank, a control character or 8-bit, or the length. */
+export function nextUnprintable({ bytes, words, lead }: LineBytes, from: number): number {
+  const { length } = bytes;
+  let at = from;
+  for (const stop = Math.min(length, lead + ((from - lead + 3) & ~3)); at < stop; at += 1) {
+    if (!isPrintable(bytes[at] as number)) return at;
+  }
+  let index = (at - lead) >> 2;
+  for (const last = words.length - 1; index < last; index += 2) {
+    if ((unprintableBits(words[index] as number) | unprintableBits(words[index + 1] as number)) !== 0) break;
+  }
+  at = Math.max(at, lead + index * 4);
+  while (at < length && isPrintable(bytes[at] as number)) at += 1;
+  return at;
+}
+
+/** Zero for a word of printable bytes; DEL is one here. A byte borrows where it is smaller, so without a hit nothing does. */
+export function unprintableBits(word: number): number {
+  return ((word - PRINTABLE) | word) & HIGH_BITS;
+}
+
+function isPrintable(byte: number): boolean {
+  return byte >= FIRST_PRINTABLE && byte < 0x80;
 }

@@ -3,6 +3,7 @@
 import { type ByteSource, type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { HeaderProtection } from '../core/plan.ts';
+import { repairBase64 } from './base64-lines.ts';
 import { entityHeader } from './entity.ts';
 import { divideFields } from './header-protection.ts';
 import { type HeaderField, isNamed, makeField, writeHeaderSection } from './header-section.ts';
@@ -17,8 +18,6 @@ export interface PreparedEntity {
   readonly outer: readonly HeaderField[];
   /** Content-* fields, blank line and body; may be opened many times and gives the same bytes each time. */
   readonly entity: { open(): Chunks };
-  /** Whether any part was encoded anew or relabelled. */
-  readonly changed: boolean;
 }
 
 /** Bytes of the message that are replaced. */
@@ -44,7 +43,10 @@ export async function prepareEntity(
   limits: MimeLimits,
   protection?: HeaderProtection,
 ): Promise<PreparedEntity> {
-  const parts = await scanParts(message.open(), limits, { depth: 'all', isMeasured: true });
+  const parts = await scanParts(message.open(undefined, 'look'), limits, {
+    depth: 'all',
+    isMeasured: (part) => !isRepairable(part),
+  });
   const [root] = parts;
   if (root?.header === undefined) throw malformed('the message has no header');
   const encodings = new Map(parts.map((part) => [part, newEncoding(part)]));
@@ -58,14 +60,23 @@ export async function prepareEntity(
   return {
     outer,
     entity: { open: () => writeEntity(message, head, root.bodyStart, edits) },
-    changed: edits.length > 0 || encoding !== undefined,
   };
+}
+
+/**
+ * Whether a part is repaired line by line while it is written. Such parts, which most of the bytes of mail are in, need
+ * not be measured before.
+ */
+function isRepairable(part: ScannedPart): boolean {
+  const isReadable = part.header !== undefined && part.defects.length === 0;
+  const isBase64 = part.kind === 'leaf' && part.encoding === 'base64' && part.contentType.type !== 'message';
+  return isReadable && isBase64 && !isProtected(part);
 }
 
 /** The encoding that a leaf gets; undefined where it stays as it is. */
 function newEncoding(part: ScannedPart): Encoding | undefined {
   const [body] = part.regions;
-  if (part.kind !== 'leaf' || body === undefined || isProtected(part)) return undefined;
+  if (part.kind !== 'leaf' || body === undefined || isProtected(part) || isRepairable(part)) return undefined;
   const facts = body.meter.facts();
   if (!isUnclean(facts)) return part.encoding === '8bit' || part.encoding === 'binary' ? '7bit' : undefined;
   if (part.header === undefined || part.defects.length > 0) {
@@ -109,7 +120,9 @@ function editsOf(part: ScannedPart, encoding: Encoding | undefined): Edit[] {
   }
   for (const region of part.regions) {
     const { start, end } = region;
-    if (part.kind === 'multipart') {
+    if (isRepairable(part)) {
+      edits.push({ start, end, open: (source) => repairBase64(source.open({ start, end })) });
+    } else if (part.kind === 'multipart') {
       // Preamble and epilogue are no content (RFC 2046 §5.1.1), unless somebody else reads parts in them.
       if (!isUnclean(region.meter.facts())) continue;
       if (part.defects.length > 0) throw malformed(part.defects[0] ?? '');
