@@ -15,6 +15,12 @@ import {
 } from './der.ts';
 import { type GeneralName, parseGeneralName, parseGeneralNames } from './general-name.ts';
 import { parsePointers, POINTER_ID, type Pointers } from './pointers.ts';
+import {
+  hasUnknownQualifier,
+  parsePolicyExtensions,
+  POLICY_ID,
+  type PolicyExtensions,
+} from './policy-extensions.ts';
 
 export type KeyUsage =
   | 'digitalSignature'
@@ -41,6 +47,7 @@ export interface CertificateExtensions {
   readonly isCa: boolean;
   readonly pathLength?: number;
   readonly nameConstraints?: NameConstraints;
+  readonly policyExtensions: PolicyExtensions;
   /** Where revocation and issuer can be asked for. */
   readonly pointers: Pointers;
   /** OIDs of critical extensions that the path validation does not process. */
@@ -66,9 +73,9 @@ const ID = {
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
   nameConstraints: '2.5.29.30',
-  certificatePolicies: '2.5.29.32',
   authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
+  ...POLICY_ID,
 } as const;
 const PROCESSED: ReadonlySet<string> = new Set([
   ID.keyUsage,
@@ -76,8 +83,7 @@ const PROCESSED: ReadonlySet<string> = new Set([
   ID.basicConstraints,
   ID.nameConstraints,
   ID.extendedKeyUsage,
-  // Without an initial policy set and without policyConstraints any policy is acceptable (RFC 5280 §6.1.1 c).
-  ID.certificatePolicies,
+  ...Object.values(POLICY_ID),
 ]);
 
 /** Reads the extensions of a certificate (undefined: version 1). Throws GatewayError `config-invalid`. */
@@ -95,9 +101,13 @@ export function parseExtensions(node: DerNode | undefined): CertificateExtension
     fields.end();
     // RFC 5280 §4.2: one instance of an extension. SECURITY: parsers differ on which one counts.
     if (found.has(id)) throw invalid('certificate has an extension twice');
-    if (critical && booleanOf(critical) && !PROCESSED.has(id)) unknownCritical.push(id);
-    if (Object.values<string>(ID).includes(id)) found.set(id, parseDer(value));
-    else found.set(id, item);
+    const isKnown = Object.values<string>(ID).includes(id);
+    const parsed = isKnown ? parseDer(value) : item;
+    // RFC 5280 §4.2.1.4: a critical one is understood with its qualifiers, or not at all.
+    const isProcessed =
+      PROCESSED.has(id) && !(id === ID.certificatePolicies && critical && hasUnknownQualifier(parsed));
+    if (critical && booleanOf(critical) && !isProcessed) unknownCritical.push(id);
+    found.set(id, parsed);
     values.set(id, value);
   }
   const pointers = parsePointers(
@@ -125,6 +135,7 @@ function readKnown(
     ...(keyUsage && { keyUsage }),
     ...(extendedKeyUsage && { extendedKeyUsage }),
     ...(nameConstraints && { nameConstraints }),
+    policyExtensions: parsePolicyExtensions(found),
     names: read(ID.subjectAltName, parseGeneralNames) ?? [],
     ...(read(ID.basicConstraints, parseBasicConstraints) ?? { isCa: false }),
   };

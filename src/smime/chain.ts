@@ -1,18 +1,10 @@
-// Path building and validation (RFC 5280 §6.1) from a certificate of a person to a trusted root. Revocation and
-// certificate policies are not processed: a critical policyConstraints or inhibitAnyPolicy makes a path invalid.
-import {
-  type Certificate,
-  type CertificatePurpose,
-  certificateUse,
-  isForMail,
-  strengthProblem,
-  type StrengthOptions,
-  validityProblem,
-} from './certificate.ts';
+// Path building from a certificate of a person to a trusted root (RFC 4158), bounded. Whether a path that was found is
+// valid is path-rules' business; revocation is trust.ts'.
+import type { Certificate, StrengthOptions } from './certificate.ts';
 import { isSameName } from './distinguished-name.ts';
-import { constraintProblem } from './name-constraints.ts';
 import type { OnlineChecks } from './online.ts';
-import { isStronglySigned } from './signature-algorithm.ts';
+import { issuerProblem, type PathPurpose, pathProblem, type PathRules } from './path-rules.ts';
+import type { PolicyInputs } from './policy-graph.ts';
 
 /** What is trusted, what may help to get there, and when. */
 export interface TrustContext {
@@ -22,6 +14,8 @@ export interface TrustContext {
   readonly at: Date;
   /** Whether a signer's emailAddress in the subject counts beside subjectAltName. */
   readonly countsSubjectAddresses?: boolean;
+  /** Certificate policies that a path has to hold for. */
+  readonly policies?: PolicyInputs;
   /** What may be asked over the network; `validateChain` asks nobody. */
   readonly online?: OnlineChecks;
 }
@@ -42,13 +36,18 @@ const MAX_COMPLETE_PATHS = 20;
 const MAX_EXTRA = 200;
 const MAX_NAMESAKES = 8;
 
+export interface ChainOptions extends StrengthOptions {
+  /** Certificates that the path must not go by, known to be revoked. */
+  readonly isExcluded?: (issuer: Certificate) => boolean;
+}
+
 interface Search {
-  readonly trust: TrustContext;
+  readonly rules: PathRules;
   readonly pool: readonly Certificate[];
   readonly anchors: ReadonlySet<string>;
-  readonly purpose: CertificatePurpose;
-  readonly isLegacyAllowed: boolean;
   readonly checked: Map<string, boolean>;
+  /** By fingerprint: whether an issuer cannot be part of a valid path. */
+  readonly unfit: Map<string, boolean>;
   steps: number;
   completePaths: number;
   /** The most telling reason so far: a complete path that failed says more than a missing issuer. */
@@ -64,16 +63,18 @@ export function validateChain(
   leaf: Certificate,
   extra: readonly Certificate[],
   trust: TrustContext,
-  purpose: CertificatePurpose,
-  options: StrengthOptions = {},
+  purpose: PathPurpose,
+  options: ChainOptions = {},
 ): ChainResult {
+  const { isLegacyAllowed = false, isExcluded = () => false } = options;
+  const { anchors, intermediates, at, policies = {} } = trust;
+  const pool = [...anchors, ...intermediates, ...extra.slice(0, MAX_EXTRA)];
   const search: Search = {
-    trust,
-    pool: [...trust.anchors, ...trust.intermediates, ...extra.slice(0, MAX_EXTRA)],
-    anchors: new Set(trust.anchors.map((anchor) => anchor.fingerprint)),
-    purpose,
-    isLegacyAllowed: options.isLegacyAllowed ?? false,
+    rules: { at, purpose, policies, isLegacyAllowed },
+    pool: pool.filter((one) => !isExcluded(one)),
+    anchors: new Set(anchors.map((anchor) => anchor.fingerprint)),
     checked: new Map(),
+    unfit: new Map(),
     steps: 0,
     completePaths: 0,
   };
@@ -97,7 +98,7 @@ function findPath(path: readonly Certificate[], search: Search): readonly Certif
   if (!tip || search.steps > MAX_STEPS || search.completePaths >= MAX_COMPLETE_PATHS) return undefined;
   if (search.anchors.has(tip.fingerprint)) {
     search.completePaths += 1;
-    const problem = pathProblem(path, search);
+    const problem = pathProblem(path, search.rules);
     if (problem === undefined) return path;
     search.reason = problem;
     return undefined;
@@ -111,15 +112,36 @@ function findPath(path: readonly Certificate[], search: Search): readonly Certif
   return undefined;
 }
 
-/** Candidates by name, those with the right key id first, anchors before the rest. */
+/**
+ * Candidates by name: those that could be part of a valid path first (of a renewed CA, the current certificate), among
+ * them those with the right key id, and anchors before the rest. SECURITY: a name with its key stands in a path once
+ * (RFC 4158 §2.4.2): what goes round in a mesh of cross certificates ends (test: mesh).
+ */
 function issuersOf(tip: Certificate, path: readonly Certificate[], search: Search): readonly Certificate[] {
-  const candidates = search.pool.filter(
-    (candidate) =>
-      isSameName(candidate.subjectName, tip.issuerName) &&
-      !path.some((earlier) => earlier.fingerprint === candidate.fingerprint),
-  );
-  const rank = (candidate: Certificate): number => (hasKeyId(candidate, tip.authorityKeyId) ? 0 : 1);
-  return candidates.sort((one, other) => rank(one) - rank(other));
+  return search.pool
+    .filter(
+      (candidate) =>
+        isSameName(candidate.subjectName, tip.issuerName) &&
+        !path.some((earlier) => isSameEntity(earlier, candidate)),
+    )
+    .map((candidate) => ({
+      candidate,
+      rank: (isUnfit(candidate, search) ? 2 : 0) + (hasKeyId(candidate, tip.authorityKeyId) ? 0 : 1),
+    }))
+    .sort((one, other) => one.rank - other.rank)
+    .map(({ candidate }) => candidate);
+}
+
+function isSameEntity(one: Certificate, other: Certificate): boolean {
+  return isSameName(one.subjectName, other.subjectName) && one.publicKey.equals(other.publicKey);
+}
+
+function isUnfit(candidate: Certificate, { unfit, anchors, rules }: Search): boolean {
+  const known = unfit.get(candidate.fingerprint);
+  if (known !== undefined) return known;
+  const found = issuerProblem(candidate, anchors.has(candidate.fingerprint), rules) !== undefined;
+  unfit.set(candidate.fingerprint, found);
+  return found;
 }
 
 function hasKeyId(candidate: Certificate, keyId: Buffer | undefined): boolean {
@@ -144,64 +166,4 @@ function verifySignature(tip: Certificate, issuer: Certificate): boolean {
     // OpenSSL throws where the algorithm does not fit the key.
     return false;
   }
-}
-
-/** Why a complete path (leaf first, anchor last) is not valid, or undefined. Signatures are checked already. */
-function pathProblem(path: readonly Certificate[], search: Search): string | undefined {
-  const [leaf, ...issuers] = path;
-  if (!leaf) return 'path is empty';
-  const use = certificateUse(leaf, search.purpose, search.trust.at, search);
-  if (!use.usable) return use.reason;
-  for (const [index, certificate] of path.entries()) {
-    const isAnchor = index === path.length - 1;
-    const problem =
-      commonProblem(certificate, isAnchor, search) ??
-      (index === 0 ? undefined : issuerProblem(certificate, isAnchor, search));
-    if (problem !== undefined) return index === 0 ? problem : `issuing certificate ${index}: ${problem}`;
-  }
-  return lengthProblem(issuers) ?? constraintsProblem(path);
-}
-
-function commonProblem(certificate: Certificate, isAnchor: boolean, search: Search): string | undefined {
-  if (certificate.unknownCritical.length > 0)
-    return `critical extension ${certificate.unknownCritical[0]} is not supported`;
-  // The anchor is trusted by itself, not by its signature.
-  if (!isAnchor && !search.isLegacyAllowed && !isStronglySigned(certificate))
-    return 'signature algorithm of the certificate is too weak';
-  return undefined;
-}
-
-/** RFC 5280 §6.1.4 k, n; and the extended key usage of a CA limits what is below it, as all mail software takes it. */
-function issuerProblem(certificate: Certificate, isAnchor: boolean, search: Search): string | undefined {
-  const isOldRoot = isAnchor && certificate.version === 1;
-  if (!certificate.isCa && !isOldRoot) return 'not a CA certificate';
-  // RFC 5280 §4.1.2.6: without a name anything could claim to be issued by it.
-  if (certificate.subjectName.keys.length === 0) return 'CA certificate without a name';
-  if (certificate.keyUsage && !certificate.keyUsage.has('keyCertSign'))
-    return 'key usage does not allow to sign certificates';
-  if (!isForMail(certificate)) return 'extended key usage does not include e-mail protection';
-  return strengthProblem(certificate, search) ?? validityProblem(certificate, search.trust.at);
-}
-
-/** RFC 5280 §6.1.4 l, m: `issuers` from the one next to the leaf up to the anchor; self-issued ones do not count. */
-function lengthProblem(issuers: readonly Certificate[]): string | undefined {
-  let below = 0;
-  for (const issuer of issuers) {
-    if (issuer.pathLength !== undefined && below > issuer.pathLength)
-      return 'path is longer than an issuing certificate allows';
-    if (!issuer.isSelfIssued) below += 1;
-  }
-  return undefined;
-}
-
-/** RFC 5280 §6.1.3 b, c: each certificate against the constraints of all above it; self-issued CAs are exempt. */
-function constraintsProblem(path: readonly Certificate[]): string | undefined {
-  for (const [index, certificate] of path.entries()) {
-    if (index > 0 && certificate.isSelfIssued) continue;
-    for (const issuer of path.slice(index + 1)) {
-      const problem = issuer.nameConstraints && constraintProblem(certificate, issuer.nameConstraints);
-      if (problem !== undefined) return problem;
-    }
-  }
-  return undefined;
 }

@@ -61,6 +61,25 @@ export function constraints(permitted: readonly Buffer[], excluded: readonly Buf
   return extension('2.5.29.30', sequence(list(0xa0, permitted), list(0xa1, excluded)), true);
 }
 
+export const policies = (...ids: readonly string[]): Buffer =>
+  extension('2.5.29.32', sequence(...ids.map((id) => sequence(oid(id)))));
+
+/** policyMappings: pairs of the issuer's policy and the subject's. */
+export const mappings = (...pairs: readonly (readonly [string, string])[]): Buffer =>
+  extension('2.5.29.33', sequence(...pairs.map(([one, other]) => sequence(oid(one), oid(other)))), true);
+
+export const policyConstraints = (counts: {
+  readonly explicit?: number;
+  readonly mapping?: number;
+}): Buffer => {
+  const count = (tag: number, value: number | undefined): Buffer =>
+    value === undefined ? Buffer.alloc(0) : element(tag, Buffer.of(value));
+  return extension('2.5.29.36', sequence(count(0x80, counts.explicit), count(0x81, counts.mapping)), true);
+};
+
+export const inhibitAny = (count: number): Buffer =>
+  extension('2.5.29.54', element(0x02, Buffer.of(count)), true);
+
 export interface RawRequest {
   readonly subject?: Buffer;
   readonly issuer?: RawIdentity;

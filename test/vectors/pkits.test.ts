@@ -1,11 +1,12 @@
-// NIST PKITS: path validation alone. Cases that need a CRL are judged in pkits-revocation.test.ts, policies are not built:
-// both are listed as exceptions with their reason; a listed case that turns out right fails, as does any other wrong answer.
+// NIST PKITS: path validation alone, with the policy inputs of each case. Cases that need a CRL are exceptions here: they are
+// judged in pkits-revocation.test.ts. A listed case that turns out right fails, as does any other wrong answer.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Certificate, parseCertificate } from '../../src/smime/certificate.ts';
 import { validateChain } from '../../src/smime/chain.ts';
+import type { PolicyInputs } from '../../src/smime/policy-graph.ts';
 import { vectorPath } from '../support/vectors.ts';
 
 interface Case {
@@ -13,6 +14,12 @@ interface Case {
   readonly name: string;
   readonly cert: string;
   readonly other_certs?: readonly string[];
+  readonly params?: {
+    readonly user_initial_policy_set?: readonly string[];
+    readonly initial_explicit_policy?: boolean;
+    readonly initial_policy_mapping_inhibit?: boolean;
+    readonly initial_any_policy_inhibit?: boolean;
+  };
   readonly error?: unknown;
 }
 
@@ -48,9 +55,18 @@ function isAccepted(vector: Case, anchor: Certificate): boolean {
   const leaf = read(vector.cert);
   if (!leaf) return false;
   const intermediates = (vector.other_certs ?? []).map(read).filter((item) => item !== undefined);
-  return validateChain(leaf, intermediates, { anchors: [anchor], intermediates: [], at }, 'sign', {
-    isLegacyAllowed: true,
-  }).trusted;
+  const trust = { anchors: [anchor], intermediates: [], at, policies: policyInputs(vector) };
+  return validateChain(leaf, intermediates, trust, 'sign', { isLegacyAllowed: true }).trusted;
+}
+
+function policyInputs({ params = {} }: Case): PolicyInputs {
+  const { user_initial_policy_set: acceptable } = params;
+  return {
+    ...(acceptable && { acceptable }),
+    isExplicitRequired: params.initial_explicit_policy ?? false,
+    isMappingInhibited: params.initial_policy_mapping_inhibit ?? false,
+    isAnyInhibited: params.initial_any_policy_inhibit ?? false,
+  };
 }
 
 /** A certificate that cannot be parsed is not part of any path. */
