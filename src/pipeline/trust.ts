@@ -22,9 +22,17 @@ function settingsOf(
   services: OnlineServices | undefined,
   log: Log,
 ): TrustSettings {
-  const { countsSubjectAddresses, revocation, fetchesIssuers } = policy.trust;
+  const { countsSubjectAddresses, certificatePolicies, revocation, fetchesIssuers } = policy.trust;
   const online = logged(services?.forMessage({ revocation, fetchesIssuers }), log);
-  return { anchors, intermediates, countsSubjectAddresses, ...(online && { online }) };
+  return {
+    anchors,
+    intermediates,
+    countsSubjectAddresses,
+    ...(certificatePolicies.length > 0 && {
+      policies: { acceptable: certificatePolicies, isExplicitRequired: true },
+    }),
+    ...(online && { online }),
+  };
 }
 
 /** What is not good is told to the operator: which certificate, and why. */

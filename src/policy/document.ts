@@ -4,7 +4,7 @@ import { RE2JS } from 're2js';
 import { z } from 'zod';
 import { parseAddress, parseDomain } from '../core/address.ts';
 import { HIDDEN_FIELDS } from '../core/facts.ts';
-import { domain, file, passwordReference, text, whole } from './fields.ts';
+import { certificatePolicy, domain, file, passwordReference, text, whole } from './fields.ts';
 import { parsePattern } from './pattern.ts';
 import { tenant } from './tenant-document.ts';
 
@@ -162,6 +162,11 @@ const trust = z
       .boolean()
       .default(false)
       .describe('Takes emailAddress in the subject of a certificate, too'),
+    certificate_policies: z
+      .array(certificatePolicy)
+      .max(100)
+      .default([])
+      .describe('Certificate policies, as OIDs: a path has to be valid for one of them. Default: any'),
   })
   .prefault({});
 

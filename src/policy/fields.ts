@@ -24,6 +24,14 @@ export const domain = text((value) =>
     ? 'is not a domain name; write it like contoso.example, without "*" or "@"'
     : undefined,
 );
+/** A certificate policy. anyPolicy would ask for nothing in particular. */
+export const certificatePolicy = text((value) =>
+  !/^(?:[01]\.[1-3]?\d|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))+$/.test(value) || value.length > 128
+    ? 'is not an object identifier; write the policy like 1.3.6.1.4.1.99999.1, in quotes'
+    : value === '2.5.29.32.0'
+      ? 'is anyPolicy, which stands for no policy of its own; name the policies that you accept'
+      : undefined,
+);
 // SECURITY: the message never repeats the value: it may be the password itself (test: password-not-echoed).
 export const referenceTo = (what: string) =>
   text((value) =>

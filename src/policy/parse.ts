@@ -74,6 +74,7 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       revocation: trust.revocation,
       fetchesIssuers: trust.fetch_issuers,
       countsSubjectAddresses: trust.subject_addresses,
+      certificatePolicies: trust.certificate_policies,
     },
     outbound: {
       deliver: outbound.deliver,

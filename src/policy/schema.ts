@@ -28,6 +28,8 @@ export interface TrustPolicy {
   readonly fetchesIssuers: boolean;
   /** Whether emailAddress in the subject counts beside subjectAltName. */
   readonly countsSubjectAddresses: boolean;
+  /** OIDs; a path of certificates has to be valid for one of them. Empty: for any, or none. */
+  readonly certificatePolicies: readonly string[];
 }
 
 export interface Policy {

@@ -24,7 +24,7 @@ keys:
       smime: { certificate: d.pem, key: d.key }
   partners:
     - { for: Remote.example, smime: { certificate: r.pem }, pgp: { key: r.asc } }
-trust: { anchors: [root.pem] }
+trust: { anchors: [root.pem], certificate_policies: ["1.3.6.1.4.1.99999.1"] }
 outbound:
   deliver: smarthost
   rules:
@@ -73,6 +73,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
   assert.deepEqual(policy.trust.anchors, [
     { path: 'root.pem', position: { file: 'policy.yaml', line: 18, column: 20 } },
   ]);
+  assert.deepEqual(policy.trust.certificatePolicies, ['1.3.6.1.4.1.99999.1']);
   assert.equal(outbound.deliver, 'smarthost');
   const [one, two] = outbound.rules;
   assert.deepEqual(
@@ -287,6 +288,23 @@ const mistakes: readonly [name: string, text: string, ...problems: string[]][] =
     '14:7 name at least one of smime, pgp',
     '15:31 name either certificate and key, or pkcs12 alone',
     '16:31 name either certificate and key, or pkcs12 alone',
+  ],
+  [
+    'certificate policies that are none',
+    policyText(
+      clear,
+      'trust:\n  certificate_policies: ["medium", "1.3.6.01", "3.1.2", "2.5.29.32.0", "2.16.840.1.101"]\n',
+    ),
+    ...[26, 36, 48].map(
+      (column) =>
+        `13:${column} is not an object identifier; write the policy like 1.3.6.1.4.1.99999.1, in quotes`,
+    ),
+    '13:57 is anyPolicy, which stands for no policy of its own; name the policies that you accept',
+  ],
+  [
+    'certificate policies without quotes',
+    policyText(clear, 'trust: { certificate_policies: [1.2] }\n'),
+    '12:33 must be a text, but is a number; put quotes around it',
   ],
   [
     'partner with a private key',
