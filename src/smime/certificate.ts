@@ -33,6 +33,8 @@ export interface Certificate extends CertificateExtensions {
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly publicKey: KeyObject;
+  /** SHA-256 over SubjectPublicKeyInfo as it stands, lower-case hex: certificates of one key share it. */
+  readonly publicKeyHash: string;
   readonly keyType: CertificateKeyType;
   readonly isSelfIssued: boolean;
   /** The algorithm of the certificate's own signature, as an OID and its parameters. */
@@ -55,8 +57,11 @@ const MAX_PEM_CERTIFICATES = 1_000;
 const MAX_ADDRESSES = 100;
 const EMAIL_PROTECTION = '1.3.6.1.5.5.7.3.4';
 const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
+const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
 const MIN_RSA_BITS = 2_048;
 const MIN_LEGACY_RSA_BITS = 1_024;
+// SECURITY: one signature by a larger key takes milliseconds (test: oversized keys).
+const MAX_RSA_BITS = 8_192;
 const CURVES: ReadonlySet<string> = new Set([
   'prime256v1',
   'secp384r1',
@@ -132,6 +137,8 @@ export function strengthProblem(
   const minRsaBits = options.isLegacyAllowed ? MIN_LEGACY_RSA_BITS : MIN_RSA_BITS;
   if (keyType === 'rsa' && bits !== undefined && bits < minRsaBits)
     return `RSA key has ${bits} bits, fewer than ${minRsaBits}`;
+  if (keyType === 'rsa' && bits !== undefined && bits > MAX_RSA_BITS)
+    return `RSA key has ${bits} bits, more than ${MAX_RSA_BITS}`;
   // SECURITY: a curve given by unknown parameters has no name here and may be a broken one (test: weak keys).
   if (keyType === 'ec' && !CURVES.has(curve ?? '')) return 'elliptic curve of the key is not supported';
   if (publicKey.asymmetricKeyType === 'dsa' && !options.isLegacyAllowed) return 'DSA keys are not supported';
@@ -190,7 +197,9 @@ function readStructure(bytes: Buffer): Structure {
   const notBefore = timeOf(validity.any());
   const notAfter = timeOf(validity.any());
   const subjectName = parseName(body.take(TAG.sequence));
-  body.take(TAG.sequence);
+  const keyInfo = body.take(TAG.sequence);
+  if (hasUnnamedCurve(keyInfo))
+    throw invalid('elliptic curve of the key is given by parameters, not by name');
   body.optional(0x81);
   body.optional(0x82);
   const wrapped = body.optional(0xa3);
@@ -209,9 +218,16 @@ function readStructure(bytes: Buffer): Structure {
     subjectAddresses: subjectAddressesOf(subjectName),
     notBefore,
     notAfter,
+    publicKeyHash: createHash('sha256').update(keyInfo.raw).digest('hex'),
     isSelfIssued: isSameName(subjectName, issuerName),
     signatureAlgorithm: readAlgorithm(algorithm),
   };
+}
+
+/** RFC 5480 §2.1.1. SECURITY: parameters that are nearly those of a known curve make forged keys (test: unnamed curve). */
+function hasUnnamedCurve(keyInfo: DerNode): boolean {
+  const { oid, parameters } = readAlgorithm(fieldsOf(keyInfo).take(TAG.sequence));
+  return oid === EC_PUBLIC_KEY && parameters?.tag !== TAG.oid;
 }
 
 function readAlgorithm(node: DerNode): { oid: string; parameters?: DerNode } {

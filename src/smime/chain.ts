@@ -1,6 +1,6 @@
 // Path building from a certificate of a person to a trusted root (RFC 4158), bounded. Whether a path that was found is
 // valid is path-rules' business; revocation is trust.ts'.
-import type { Certificate, StrengthOptions } from './certificate.ts';
+import { type Certificate, strengthProblem, type StrengthOptions } from './certificate.ts';
 import { isSameName } from './distinguished-name.ts';
 import type { OnlineChecks } from './online.ts';
 import { issuerProblem, type PathPurpose, pathProblem, type PathRules } from './path-rules.ts';
@@ -29,7 +29,7 @@ export type ChainResult =
   | { readonly trusted: false; readonly reason: string };
 
 // SECURITY: bounds on work for hostile certificates in a message: cross-signed webs, many CAs of one name (test: web).
-const MAX_DEPTH = 10;
+export const MAX_DEPTH = 10;
 const MAX_SIGNATURE_CHECKS = 64;
 const MAX_STEPS = 1_000;
 const MAX_COMPLETE_PATHS = 20;
@@ -37,7 +37,7 @@ const MAX_EXTRA = 200;
 const MAX_NAMESAKES = 8;
 
 export interface ChainOptions extends StrengthOptions {
-  /** Certificates that the path must not go by, known to be revoked. */
+  /** Certificates that the path must not go by, known to be revoked. Anchors are trusted nevertheless. */
   readonly isExcluded?: (issuer: Certificate) => boolean;
 }
 
@@ -45,13 +45,15 @@ interface Search {
   readonly rules: PathRules;
   readonly pool: readonly Certificate[];
   readonly anchors: ReadonlySet<string>;
+  /** By certificate and key of the issuer. */
   readonly checked: Map<string, boolean>;
   /** By fingerprint: whether an issuer cannot be part of a valid path. */
   readonly unfit: Map<string, boolean>;
   steps: number;
   completePaths: number;
-  /** The most telling reason so far: a complete path that failed says more than a missing issuer. */
-  reason?: string;
+  /** Of the first complete path, which says more than `hint`, of one that is not. */
+  problem?: string;
+  hint?: string;
 }
 
 /**
@@ -68,19 +70,19 @@ export function validateChain(
 ): ChainResult {
   const { isLegacyAllowed = false, isExcluded = () => false } = options;
   const { anchors, intermediates, at, policies = {} } = trust;
-  const pool = [...anchors, ...intermediates, ...extra.slice(0, MAX_EXTRA)];
+  const others = [...intermediates, ...extra.slice(0, MAX_EXTRA)];
   const search: Search = {
     rules: { at, purpose, policies, isLegacyAllowed },
-    pool: pool.filter((one) => !isExcluded(one)),
+    pool: [...anchors, ...others.filter((one) => !isExcluded(one))],
     anchors: new Set(anchors.map((anchor) => anchor.fingerprint)),
     checked: new Map(),
     unfit: new Map(),
     steps: 0,
     completePaths: 0,
   };
-  const chain = findPath([leaf], search);
+  const chain = findPath(leaf, search);
   if (chain) return { trusted: true, chain };
-  return { trusted: false, reason: search.reason ?? 'no path to a trusted root' };
+  return { trusted: false, reason: search.problem ?? search.hint ?? 'no path to a trusted root' };
 }
 
 /** Those of the certificates that signed this one, at most one look at each of a few of its name. */
@@ -88,34 +90,48 @@ export function issuersAmong(tip: Certificate, pool: readonly Certificate[]): re
   return pool
     .filter(({ subjectName }) => isSameName(subjectName, tip.issuerName))
     .slice(0, MAX_NAMESAKES)
-    .filter((candidate) => verifySignature(tip, candidate));
+    .filter((candidate) => strengthProblem(candidate) === undefined && verifySignature(tip, candidate));
 }
 
-/** Depth first from the leaf; `path` is leaf first. */
-function findPath(path: readonly Certificate[], search: Search): readonly Certificate[] | undefined {
-  const tip = path.at(-1);
-  search.steps += 1;
-  if (!tip || search.steps > MAX_STEPS || search.completePaths >= MAX_COMPLETE_PATHS) return undefined;
-  if (search.anchors.has(tip.fingerprint)) {
-    search.completePaths += 1;
-    const problem = pathProblem(path, search.rules);
-    if (problem === undefined) return path;
-    search.reason = problem;
-    return undefined;
-  }
-  if (path.length >= MAX_DEPTH) return undefined;
-  for (const issuer of issuersOf(tip, path, search)) {
-    if (!isSignedBy(tip, issuer, search)) continue;
-    const found = findPath([...path, issuer], search);
-    if (found) return found;
+/**
+ * Short paths first, so that no mesh hides them; those with an issuer that cannot be part of a valid path last, so that a
+ * pile of expired CA certificates does not hide the current one. Paths are leaf first. A signature is checked when its
+ * turn comes.
+ */
+function findPath(leaf: Certificate, search: Search): readonly Certificate[] | undefined {
+  const fit: (readonly Certificate[])[] = [[leaf]];
+  const unfit: (readonly Certificate[])[] = [];
+  for (const open of [fit, unfit]) {
+    for (const path of open) {
+      search.steps += 1;
+      if (search.steps > MAX_STEPS || search.completePaths >= MAX_COMPLETE_PATHS) return undefined;
+      if (!isSigned(path, search)) continue;
+      const tip = path.at(-1) as Certificate;
+      if (search.anchors.has(tip.fingerprint)) {
+        search.completePaths += 1;
+        const problem = pathProblem(path, search.rules);
+        if (problem === undefined) return path;
+        search.problem ??= problem;
+      } else if (path.length < MAX_DEPTH) {
+        for (const issuer of issuersOf(tip, path, search)) {
+          const list = open === unfit || isUnfit(issuer, search) ? unfit : fit;
+          if (list.length < MAX_STEPS) list.push([...path, issuer]);
+        }
+      }
+    }
   }
   return undefined;
 }
 
+/** Whether the last but one certificate is signed by the last. */
+function isSigned(path: readonly Certificate[], search: Search): boolean {
+  const [tip, issuer] = path.slice(-2);
+  return !tip || !issuer || isSignedBy(tip, issuer, search);
+}
+
 /**
- * Candidates by name: those that could be part of a valid path first (of a renewed CA, the current certificate), among
- * them those with the right key id, and anchors before the rest. SECURITY: a name with its key stands in a path once
- * (RFC 4158 §2.4.2): what goes round in a mesh of cross certificates ends (test: mesh).
+ * Candidates by name, those with the right key id first, anchors before the rest. SECURITY: a name with its key stands in a
+ * path once (RFC 4158 §2.4.2): what goes round in a mesh of cross certificates ends (test: mesh).
  */
 function issuersOf(tip: Certificate, path: readonly Certificate[], search: Search): readonly Certificate[] {
   return search.pool
@@ -124,16 +140,13 @@ function issuersOf(tip: Certificate, path: readonly Certificate[], search: Searc
         isSameName(candidate.subjectName, tip.issuerName) &&
         !path.some((earlier) => isSameEntity(earlier, candidate)),
     )
-    .map((candidate) => ({
-      candidate,
-      rank: (isUnfit(candidate, search) ? 2 : 0) + (hasKeyId(candidate, tip.authorityKeyId) ? 0 : 1),
-    }))
-    .sort((one, other) => one.rank - other.rank)
-    .map(({ candidate }) => candidate);
+    .toSorted(
+      (one, other) => Number(hasKeyId(other, tip.authorityKeyId)) - Number(hasKeyId(one, tip.authorityKeyId)),
+    );
 }
 
 function isSameEntity(one: Certificate, other: Certificate): boolean {
-  return isSameName(one.subjectName, other.subjectName) && one.publicKey.equals(other.publicKey);
+  return isSameName(one.subjectName, other.subjectName) && one.publicKeyHash === other.publicKeyHash;
 }
 
 function isUnfit(candidate: Certificate, { unfit, anchors, rules }: Search): boolean {
@@ -149,13 +162,16 @@ function hasKeyId(candidate: Certificate, keyId: Buffer | undefined): boolean {
 }
 
 function isSignedBy(tip: Certificate, issuer: Certificate, search: Search): boolean {
-  const pair = `${tip.fingerprint}:${issuer.fingerprint}`;
+  const pair = `${tip.fingerprint}:${issuer.publicKeyHash}`;
   const known = search.checked.get(pair);
   if (known !== undefined) return known;
-  if (search.checked.size >= MAX_SIGNATURE_CHECKS) return false;
+  // SECURITY: checks by keys of any size and kind would cost what their maker likes (test: oversized keys).
+  const weakness = strengthProblem(issuer, search.rules);
+  if (weakness !== undefined) search.hint ??= `an issuing certificate is not usable: ${weakness}`;
+  if (weakness !== undefined || search.checked.size >= MAX_SIGNATURE_CHECKS) return false;
   const isValid = verifySignature(tip, issuer);
   search.checked.set(pair, isValid);
-  if (!isValid) search.reason ??= 'signature of a certificate is not by its issuer';
+  if (!isValid) search.hint ??= 'signature of a certificate is not by its issuer';
   return isValid;
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createTestCa } from '../../../src/lab/ca.ts';
@@ -132,6 +133,15 @@ test('validity gives a precise reason', () => {
   assert.deepEqual(certificateUse(certificate, 'sign', new Date('2019-12-31T23:59:59Z')), {
     usable: false,
     reason: 'certificate is not valid before 2020-01-01T00:00:00.000Z',
+  });
+});
+
+test('unnamed curve: parameters in place of a name are refused, even those of P-256', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256', paramEncoding: 'explicit' });
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  assert.throws(() => parseCertificate(makeDer({ keys: { publicKey, privateKey } }).der), {
+    ...refused,
+    message: 'elliptic curve of the key is given by parameters, not by name',
   });
 });
 

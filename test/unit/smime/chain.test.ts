@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { Certificate, StrengthOptions } from '../../../src/smime/certificate.ts';
 import { validateChain } from '../../../src/smime/chain.ts';
@@ -136,10 +136,44 @@ test('chain matrix', async (t) => {
   await t.test('RSA of 1,024 bits', () => {
     const keys = generateKeyPairSync('rsa', { modulusLength: 1_024 });
     assert.match(String(judge({}, { keys })), /^RSA key has 1024 bits/);
-    assert.match(String(judge({ keys }, {})), /^issuing certificate 1: RSA key has 1024 bits/);
+    assert.match(String(judge({ keys }, {})), /^an issuing certificate is not usable: RSA key has 1024 bits/);
     assert.equal(judge({ keys }, {}, { isLegacyAllowed: true }), 3);
   });
 });
+
+test('oversized keys: their signatures are not even checked', () => {
+  const big = hugeKey(16_384);
+  const issuer = makeCertificate({
+    subject: name('CA'),
+    issuer: root,
+    keys: big,
+    extensions: [caExtension()],
+  });
+  const many = Array.from({ length: 60 }, () =>
+    makeCertificate({ subject: name('CA'), issuer, keys: big, extensions: [caExtension()] }),
+  );
+  const leaf = makeCertificate({ subject: name('User'), issuer, extensions: [person] });
+  const started = performance.now();
+  assert.equal(
+    verdict(
+      leaf.certificate,
+      [issuer, ...many].map(({ certificate }) => certificate),
+      [root.certificate],
+    ),
+    'an issuing certificate is not usable: RSA key has 16384 bits, more than 8192',
+  );
+  assert(performance.now() - started < 500);
+});
+
+/** An RSA key of that size that nobody has the other half of; signatures "by" it are by another key. */
+function hugeKey(bits: number) {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+  const modulus = randomBytes(bits / 8);
+  modulus[0] = 0xff;
+  modulus[modulus.length - 1] = 0xff;
+  const key = { ...publicKey.export({ format: 'jwk' }), n: modulus.toString('base64url') };
+  return { publicKey: createPublicKey({ key, format: 'jwk' }), privateKey };
+}
 
 test('path length', () => {
   const one = makeCertificate({ subject: name('one'), issuer: root, extensions: [caExtension(0)] });
