@@ -43,8 +43,8 @@ function logged(online: OnlineChecks | undefined, log: Log): OnlineChecks | unde
     ...online,
     revocation: {
       ...revocation,
-      check: async (chain, at) => {
-        const found = await revocation.check(chain, at);
+      check: async (chain, at, known) => {
+        const found = await revocation.check(chain, at, known);
         const { state, reason } = found;
         if (state !== 'good')
           log.info('revocation', { key: `smime:${chain[0]?.fingerprint}`, state, reason });

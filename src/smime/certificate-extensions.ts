@@ -14,7 +14,7 @@ import {
   TAG,
 } from './der.ts';
 import { type GeneralName, parseGeneralName, parseGeneralNames } from './general-name.ts';
-import { parsePointers, POINTER_ID, type Pointers } from './pointers.ts';
+import { parsePointers, type Pointers } from './pointers.ts';
 import {
   hasUnknownQualifier,
   parsePolicyExtensions,
@@ -110,11 +110,7 @@ export function parseExtensions(node: DerNode | undefined): CertificateExtension
     found.set(id, parsed);
     values.set(id, value);
   }
-  const pointers = parsePointers(
-    values.get(POINTER_ID.distributionPoints),
-    values.get(POINTER_ID.authorityInfoAccess),
-  );
-  return { ...readKnown(found), pointers, unknownCritical };
+  return { ...readKnown(found), pointers: parsePointers(values), unknownCritical };
 }
 
 function readKnown(

@@ -1,22 +1,18 @@
-// Reads certificate revocation lists (RFC 5280 §5). The head is parsed; the entries are walked one after the other where
-// they stand, so that a list with a million of them costs time but no memory.
-import { setImmediate } from 'node:timers/promises';
+// Reads certificate revocation lists (RFC 5280 §5): the head. The entries stay as they stand, for crl-entries.ts.
 import { GatewayError } from '../core/errors.ts';
-import {
-  booleanOf,
-  bitsOf,
-  type DerNode,
-  fieldsOf,
-  listOf,
-  octetsOf,
-  oidOf,
-  parseDer,
-  TAG,
-  timeOf,
-} from './der.ts';
+import { bitsOf, type DerNode, fieldsOf, parseDer, TAG, timeOf } from './der.ts';
+import { type Element, elementAt, extensionsOf, malformed } from './der-walk.ts';
 import { type DistinguishedName, parseName } from './distinguished-name.ts';
 import type { GeneralName } from './general-name.ts';
-import { parsePointName } from './pointers.ts';
+import {
+  ALL_REASONS,
+  namesOfPoint,
+  parsePointName,
+  parsePoints,
+  POINTER_ID,
+  reasonsOf,
+  urlsOfPoints,
+} from './pointers.ts';
 import type { SignedStructure } from './signed-structure.ts';
 
 /** A list with everything but its entries. */
@@ -25,59 +21,50 @@ export interface RevocationList extends SignedStructure {
   readonly thisUpdate: Date;
   readonly nextUpdate?: Date;
   readonly scope: ListScope;
+  /** The scope as it stands: a delta CRL has the same as its complete list. */
+  readonly scopeDer: Buffer;
   readonly authorityKeyId?: Buffer;
+  readonly number?: bigint;
+  /** Of a delta CRL: the number of the list that it brings up to date. */
+  readonly base?: bigint;
+  /** Where delta CRLs are. */
+  readonly deltaUrls: readonly string[];
   /** Entries as they stand, one SEQUENCE after the other. */
   readonly entries: Buffer;
 }
 
 /** What the list is about (RFC 5280 §5.2.5), and what makes it unusable here. */
 export interface ListScope {
-  readonly names: readonly GeneralName[];
+  /** Of its distribution point, where it names one. */
+  readonly names?: readonly GeneralName[];
   readonly isUserOnly: boolean;
   readonly isCaOnly: boolean;
-  /** Why the list cannot be used: delta, indirect, some reasons only, or an extension that is not known. */
+  /** As in DistributionPoint. */
+  readonly reasons: number;
+  readonly isIndirect: boolean;
+  /** Why the list cannot be used: for attribute certificates, or an extension that is not known. */
   readonly problem?: string;
 }
 
-export interface RevokedEntry {
-  readonly since: Date;
-  readonly reason: string;
-}
-
 export const MAX_LIST_BYTES = 20 * 1024 * 1024;
-const ENTRIES_AT_A_TIME = 20_000;
 const ID = {
   crlNumber: '2.5.29.20',
-  reasonCode: '2.5.29.21',
-  invalidityDate: '2.5.29.24',
   deltaIndicator: '2.5.29.27',
   issuingDistributionPoint: '2.5.29.28',
   authorityKeyIdentifier: '2.5.29.35',
 } as const;
-const REASONS: readonly string[] = [
-  'unspecified',
-  'keyCompromise',
-  'cACompromise',
-  'affiliationChanged',
-  'superseded',
-  'cessationOfOperation',
-  'certificateHold',
-  'unknown reason',
-  'removeFromCRL',
-  'privilegeWithdrawn',
-  'aACompromise',
-];
-
+const PROCESSED: ReadonlySet<string> = new Set(Object.values(ID));
+const WHOLE: ListScope = { isUserOnly: false, isCaOnly: false, reasons: ALL_REASONS, isIndirect: false };
 /** Parses a list, DER or PEM, up to its entries. Throws GatewayError `config-invalid`. */
 export function parseRevocationList(bytes: Buffer): RevocationList {
   if (bytes.length > MAX_LIST_BYTES) throw invalid('the CRL is too large');
   const der = fromPem(bytes);
   const outer = elementAt(der, 0);
-  if (outer.tag !== TAG.sequence || outer.end !== der.length) throw invalid('the CRL is malformed');
+  if (outer.tag !== TAG.sequence || outer.end !== der.length) malformed();
   const body = elementAt(der, outer.start);
   const algorithm = elementAt(der, body.end);
   const signature = elementAt(der, algorithm.end);
-  if (body.tag !== TAG.sequence || signature.end !== outer.end) throw invalid('the CRL is malformed');
+  if (body.tag !== TAG.sequence || signature.end !== outer.end) malformed();
   const algorithmNode = parseDer(der.subarray(body.end, algorithm.end));
   const head = readBody(der, body);
   // SECURITY: the signed algorithm and the outer one must be the same (RFC 5280 §5.1.1.2).
@@ -90,37 +77,6 @@ export function parseRevocationList(bytes: Buffer): RevocationList {
   };
 }
 
-/**
- * Looks for a serial number among all entries. Undefined: it is not there. Throws GatewayError `config-invalid` for a
- * list whose entries are malformed or hold what would change their meaning.
- */
-export async function findRevoked(
-  { entries }: RevocationList,
-  serial: Buffer,
-): Promise<RevokedEntry | undefined> {
-  let found: RevokedEntry | undefined;
-  let count = 0;
-  for (let at = 0; at < entries.length; count += 1) {
-    if (count % ENTRIES_AT_A_TIME === ENTRIES_AT_A_TIME - 1) await setImmediate();
-    const entry = elementAt(entries, at);
-    const number = elementAt(entries, entry.start);
-    const time = elementAt(entries, number.end);
-    if (entry.tag !== TAG.sequence || number.tag !== TAG.integer || time.end > entry.end)
-      throw invalid('the CRL is malformed');
-    const isWanted = entries.subarray(number.start, number.end).equals(serial);
-    const extensions = time.end < entry.end ? entries.subarray(time.end, entry.end) : undefined;
-    // Few entries hold what is critical: their bytes are looked at before they are parsed.
-    const isCritical = extensions?.includes(CRITICAL) ?? false;
-    const reason = extensions && (isWanted || isCritical) ? readEntryExtensions(extensions) : 'unspecified';
-    if (isWanted) found ??= { since: timeOf(parseDer(entries.subarray(number.end, time.end))), reason };
-    at = entry.end;
-  }
-  return found;
-}
-
-/** BOOLEAN TRUE. */
-const CRITICAL = Buffer.of(0x01, 0x01, 0xff);
-
 type Head = Omit<RevocationList, keyof SignedStructure> & { readonly algorithm: Buffer };
 
 /** TBSCertList. */
@@ -128,7 +84,7 @@ function readBody(der: Buffer, body: Element): Head {
   let at = body.start;
   const next = (): Element | undefined => (at < body.end ? elementAt(der, at) : undefined);
   const take = (): DerNode => {
-    const found = next() ?? fail();
+    const found = next() ?? malformed();
     const node = parseDer(der.subarray(at, found.end));
     at = found.end;
     return node;
@@ -142,13 +98,13 @@ function readBody(der: Buffer, body: Element): Head {
   const hasEntries = list?.tag === TAG.sequence;
   if (hasEntries) at = list.end;
   const extensions = next()?.tag === 0xa0 ? take() : undefined;
-  if (at !== body.end) throw invalid('the CRL is malformed');
+  if (at !== body.end) malformed();
   return {
     algorithm,
     issuer,
     thisUpdate,
     ...(nextUpdate && { nextUpdate }),
-    ...readExtensions(extensions),
+    ...readExtensions(extensions, issuer),
     entries: hasEntries ? der.subarray(list.start, list.end) : Buffer.alloc(0),
   };
 }
@@ -157,25 +113,41 @@ function isTime(tag: number | undefined): boolean {
   return tag === TAG.utcTime || tag === TAG.generalizedTime;
 }
 
-function readExtensions(node: DerNode | undefined): Pick<RevocationList, 'scope' | 'authorityKeyId'> {
-  let scope: ListScope = { names: [], isUserOnly: false, isCaOnly: false };
-  let authorityKeyId: Buffer | undefined;
-  let problem: string | undefined;
-  for (const { id, isCritical, value } of node ? extensionsOf(fieldsOf(node, 0xa0).any()) : []) {
-    if (id === ID.issuingDistributionPoint) scope = readScope(parseDer(value));
-    else if (id === ID.authorityKeyIdentifier)
-      authorityKeyId = fieldsOf(parseDer(value)).optional(0x80)?.content;
-    else if (id === ID.deltaIndicator) problem = 'the CRL is a delta CRL, which is not supported';
-    else if (isCritical && id !== ID.crlNumber) problem ??= `the CRL has the critical extension ${id}`;
-  }
+type Extensions = Pick<
+  RevocationList,
+  'scope' | 'scopeDer' | 'authorityKeyId' | 'number' | 'base' | 'deltaUrls'
+>;
+
+function readExtensions(node: DerNode | undefined, issuer: DistinguishedName): Extensions {
+  const extensions = node ? extensionsOf(fieldsOf(node, 0xa0).any()) : [];
+  const values = new Map(extensions.map(({ id, value }) => [id, value]));
+  const read = <T>(id: string, parse: (value: DerNode) => T): T | undefined => {
+    const value = values.get(id);
+    return value && parse(parseDer(value));
+  };
+  const unknown = extensions.find(({ id, isCritical }) => isCritical && !PROCESSED.has(id));
+  const scope = read(ID.issuingDistributionPoint, (value) => readScope(value, issuer)) ?? WHOLE;
+  const number = read(ID.crlNumber, numberOf);
+  const base = read(ID.deltaIndicator, numberOf);
+  const authorityKeyId = read(ID.authorityKeyIdentifier, (value) => fieldsOf(value).optional(0x80)?.content);
   return {
-    scope: problem === undefined ? scope : { ...scope, problem },
+    scope: unknown ? { ...scope, problem: `the CRL has the critical extension ${unknown.id}` } : scope,
+    scopeDer: values.get(ID.issuingDistributionPoint) ?? Buffer.alloc(0),
+    deltaUrls: urlsOfPoints(read(POINTER_ID.freshest, parsePoints) ?? []),
+    ...(number !== undefined && { number }),
+    ...(base !== undefined && { base }),
     ...(authorityKeyId && { authorityKeyId }),
   };
 }
 
+/** CRLNumber: up to 20 octets (RFC 5280 §5.2.3). */
+function numberOf({ tag, content }: DerNode): bigint {
+  if (tag !== TAG.integer || content.length === 0 || content.length > 21) malformed();
+  return BigInt(`0x${content.toString('hex')}`);
+}
+
 /** IssuingDistributionPoint. */
-function readScope(node: DerNode): ListScope {
+function readScope(node: DerNode, issuer: DistinguishedName): ListScope {
   const fields = fieldsOf(node);
   const point = fields.optional(0xa0);
   const flag = (tag: number): boolean => {
@@ -184,64 +156,18 @@ function readScope(node: DerNode): ListScope {
   };
   const isUserOnly = flag(0x81);
   const isCaOnly = flag(0x82);
-  const hasSomeReasons = fields.optional(0x83) !== undefined;
+  const reasons = fields.optional(0x83);
   const isIndirect = flag(0x84);
   const isAttributeOnly = flag(0x85);
   fields.end();
-  const names = point ? parsePointName(point) : [];
-  const problem = isIndirect
-    ? 'the CRL is an indirect CRL, which is not supported'
-    : hasSomeReasons
-      ? 'the CRL covers some reasons only'
-      : isAttributeOnly
-        ? 'the CRL is for attribute certificates'
-        : point && names.length === 0
-          ? 'the CRL names its distribution point in a form that is not supported'
-          : undefined;
-  return { names, isUserOnly, isCaOnly, ...(problem !== undefined && { problem }) };
-}
-
-/** The reason in words. SECURITY: what is critical and not known makes the whole list unusable (RFC 5280 §5.3). */
-function readEntryExtensions(bytes: Buffer): string {
-  let reason = 0;
-  for (const { id, isCritical, value } of extensionsOf(parseDer(bytes))) {
-    if (id === ID.reasonCode) reason = parseDer(value).content[0] ?? 0;
-    else if (isCritical && id !== ID.invalidityDate)
-      throw invalid(`an entry of the CRL has the critical extension ${id}`);
-  }
-  return REASONS[reason] ?? 'unknown reason';
-}
-
-function extensionsOf(node: DerNode) {
-  return listOf(node).map((item) => {
-    const fields = fieldsOf(item);
-    const id = oidOf(fields.take(TAG.oid));
-    const critical = fields.optional(TAG.boolean);
-    return {
-      id,
-      isCritical: critical !== undefined && booleanOf(critical),
-      value: octetsOf(fields.take(TAG.octetString)),
-    };
-  });
-}
-
-/** Offsets of one element: its content begins at `start`; `end` is behind it. */
-interface Element {
-  readonly tag: number;
-  readonly start: number;
-  readonly end: number;
-}
-
-function elementAt(bytes: Buffer, at: number): Element {
-  const tag = bytes[at];
-  const first = bytes[at + 1];
-  if (tag === undefined || first === undefined) fail();
-  const octets = first < 0x80 ? 0 : first & 0x7f;
-  if (first === 0x80 || octets > 4 || at + 2 + octets > bytes.length) fail();
-  const start = at + 2 + octets;
-  const end = start + (octets === 0 ? first : bytes.readUIntBE(at + 2, octets));
-  if (end > bytes.length) fail();
-  return { tag, start, end };
+  return {
+    ...(point && { names: namesOfPoint(parsePointName(point), issuer) }),
+    isUserOnly,
+    isCaOnly,
+    reasons: reasons ? reasonsOf(reasons) : ALL_REASONS,
+    isIndirect,
+    ...(isAttributeOnly && { problem: 'the CRL is for attribute certificates' }),
+  };
 }
 
 /** QUIRK: some CAs publish their list as PEM (RFC 5280 §4.2.1.13 asks for DER). */
@@ -250,11 +176,7 @@ function fromPem(bytes: Buffer): Buffer {
   const text = /-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]*)-----END X509 CRL-----/.exec(
     bytes.toString('latin1'),
   );
-  return text ? Buffer.from(text[1] ?? '', 'base64') : fail();
-}
-
-function fail(): never {
-  throw invalid('the CRL is malformed');
+  return text ? Buffer.from(text[1] ?? '', 'base64') : malformed();
 }
 
 function invalid(reason: string): GatewayError {

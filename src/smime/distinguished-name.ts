@@ -1,6 +1,7 @@
 // Distinguished names: their text for people, and their comparison by RFC 5280 §7.1.
 import { isUtf8 } from 'node:buffer';
-import { type DerNode, fieldsOf, listOf, oidOf, TAG } from './der.ts';
+import { element, sequence } from './ber-writer.ts';
+import { type DerNode, fieldsOf, listOf, oidOf, parseDer, TAG } from './der.ts';
 
 export interface NameAttribute {
   readonly type: string;
@@ -43,6 +44,11 @@ export function parseName(node: DerNode): DistinguishedName {
     keys: relative.map((parts) => parts.map(attributeKey).sort().join('+')),
     attributes: attributes.map(({ type, value }) => ({ type, value })),
   };
+}
+
+/** The name with one more relative name, given by its content. Throws GatewayError `config-invalid`. */
+export function withRelativeName({ der }: DistinguishedName, relative: Uint8Array): DistinguishedName {
+  return parseName(parseDer(sequence(parseDer(der).content, element(TAG.set, relative))));
 }
 
 export function isSameName(one: DistinguishedName, other: DistinguishedName): boolean {

@@ -21,7 +21,8 @@ export interface OnlineSettings {
 export interface OnlineChecks {
   readonly revocation?: {
     readonly isRequired: boolean;
-    check(chain: readonly Certificate[], at: Date): Promise<PathRevocation>;
+    /** `known`: certificates that may have signed a CRL. */
+    check(chain: readonly Certificate[], at: Date, known: readonly Certificate[]): Promise<PathRevocation>;
   };
   readonly issuersOf?: (certificate: Certificate, at: Date) => Promise<readonly Certificate[]>;
 }
@@ -55,7 +56,7 @@ export function openOnlineServices(fetch: WebFetch, messageMs = MAX_MESSAGE_MS):
         ...(revocation !== 'off' && {
           revocation: {
             isRequired: revocation === 'require',
-            check: (chain, at) => checker.check(chain, at, budget()),
+            check: (chain, at, known) => checker.check(chain, at, budget(), known),
           },
         }),
         ...(fetchesIssuers && {

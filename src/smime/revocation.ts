@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto';
 import type { WebFetch } from '../core/web.ts';
 import type { Certificate } from './certificate.ts';
 import { MAX_LIST_BYTES, parseRevocationList, type RevocationList } from './crl.ts';
-import { judgeByList } from './crl-status.ts';
+import { judgeByLists } from './crl-status.ts';
 import { judgeOcspAnswer, MAX_OCSP_BYTES, OCSP_REQUEST_TYPE, writeOcspRequest } from './ocsp.ts';
+import { urlsOfPoints } from './pointers.ts';
 import { describeRevocation, type RevocationStatus, unknown } from './revocation-status.ts';
 import { type CacheLimits, dropOldest, type WebBudget, WebCache } from './web-cache.ts';
 
@@ -15,11 +16,26 @@ export interface PathRevocation {
   /** Of `unknown`: asking again later may help. */
   readonly isTemporary: boolean;
   readonly reason: string;
+  /** Whose state it is. */
+  readonly culprit?: {
+    /** In the path; the leaf is 0. */
+    readonly place: number;
+    /** Somebody else may have the key: no certificate for it can be believed. */
+    readonly isKeyCompromised: boolean;
+  };
 }
 
 export interface RevocationChecker {
-  /** `chain`: validated, leaf first, anchor last. The anchor itself is trusted, not checked. Never rejects. */
-  check(chain: readonly Certificate[], at: Date, budget: WebBudget): Promise<PathRevocation>;
+  /**
+   * `chain`: validated, leaf first, anchor last. The anchor itself is trusted, not checked. `known`: certificates that may
+   * have signed a CRL. Never rejects.
+   */
+  check(
+    chain: readonly Certificate[],
+    at: Date,
+    budget: WebBudget,
+    known?: readonly Certificate[],
+  ): Promise<PathRevocation>;
 }
 
 const LIST_LIMITS: CacheLimits = {
@@ -34,6 +50,15 @@ const MAX_VERDICTS = 10_000;
 const MAX_VERDICT_MS = 3_600_000;
 const MAX_URLS = 3;
 const NONCE_BYTES = 32;
+const COMPROMISED: ReadonlySet<string> = new Set(['keyCompromise', 'cACompromise', 'aACompromise']);
+
+interface Asking {
+  readonly at: Date;
+  readonly budget: WebBudget;
+  /** Certificates that may have signed a CRL. Undefined: this is the path of such a signer, whose lists its own CAs sign. */
+  readonly known?: readonly Certificate[];
+  readonly isOfSigner?: boolean;
+}
 
 interface KeptList {
   readonly list: RevocationList;
@@ -51,7 +76,7 @@ export function openRevocationChecker(fetch: WebFetch): RevocationChecker {
 class OnlineChecker implements RevocationChecker {
   readonly #lists: WebCache<KeptList>;
   readonly #answers: WebCache<Buffer>;
-  /** By fingerprint of certificate and issuer. */
+  /** By fingerprint of certificate and issuer, and role. */
   readonly #verdicts = new Map<string, Verdict>();
 
   constructor(fetch: WebFetch) {
@@ -59,16 +84,32 @@ class OnlineChecker implements RevocationChecker {
     this.#answers = new WebCache(fetch, (bytes) => bytes, ANSWER_LIMITS);
   }
 
-  async check(chain: readonly Certificate[], at: Date, budget: WebBudget): Promise<PathRevocation> {
+  async check(
+    chain: readonly Certificate[],
+    at: Date,
+    budget: WebBudget,
+    known: readonly Certificate[] = [],
+  ): Promise<PathRevocation> {
+    return this.#checkPath(chain, { at, budget, known });
+  }
+
+  async #checkPath(chain: readonly Certificate[], asking: Asking): Promise<PathRevocation> {
     let worst: PathRevocation = { state: 'good', isTemporary: false, reason: 'no certificate is revoked' };
     // From the root down: what a revoked CA says about others counts for nothing.
-    for (let index = chain.length - 2; index >= 0; index -= 1) {
-      const certificate = chain[index] as Certificate;
-      const status = await this.#statusOf(certificate, chain.slice(index + 1), at, budget);
+    for (let place = chain.length - 2; place >= 0; place -= 1) {
+      const certificate = chain[place] as Certificate;
+      const status = await this.#statusOf(certificate, chain.slice(place + 1), {
+        ...asking,
+        isOfSigner: !asking.known && place === 0,
+      });
       const found: PathRevocation = {
         state: status.state,
         isTemporary: status.state === 'unknown' && status.isTemporary,
-        reason: describeRevocation(status, index),
+        reason: describeRevocation(status, place),
+        culprit: {
+          place,
+          isKeyCompromised: status.state === 'revoked' && COMPROMISED.has(status.reason),
+        },
       };
       if (found.state === 'revoked') return found;
       if (found.state === 'unknown' && (worst.state === 'good' || worst.isTemporary)) worst = found;
@@ -79,18 +120,19 @@ class OnlineChecker implements RevocationChecker {
   async #statusOf(
     certificate: Certificate,
     issuers: readonly Certificate[],
-    at: Date,
-    budget: WebBudget,
+    asking: Asking,
   ): Promise<RevocationStatus> {
     const [issuer] = issuers;
     if (!issuer) return unknown('its issuer is not known', false);
-    const key = `${certificate.fingerprint}:${issuer.fingerprint}`;
+    // What a signer's own list says of it counts for no mail that it signs.
+    const role = asking.isOfSigner ? 'crl' : 'path';
+    const key = `${certificate.fingerprint}:${issuer.fingerprint}:${role}`;
     const known = this.#verdicts.get(key);
-    if (known && known.until > at.getTime()) return known.status;
-    const status = await this.#ask(certificate, issuers, at, budget);
+    if (known && known.until > asking.at.getTime()) return known.status;
+    const status = await this.#ask(certificate, issuers, asking);
     this.#verdicts.delete(key);
     if (status.state !== 'unknown') {
-      const until = keptUntil(status, at);
+      const until = keptUntil(status, asking.at);
       this.#verdicts.set(key, { status, until });
       dropOldest(this.#verdicts, MAX_VERDICTS);
     }
@@ -100,22 +142,23 @@ class OnlineChecker implements RevocationChecker {
   async #ask(
     certificate: Certificate,
     issuers: readonly Certificate[],
-    at: Date,
-    budget: WebBudget,
+    asking: Asking,
   ): Promise<RevocationStatus> {
     const reasons: string[] = [];
     for (const url of webUrls(certificate.pointers.ocspUrls)) {
-      const status = await this.#askResponder(url, certificate, issuers, at, budget);
+      const status = await this.#askResponder(url, certificate, issuers, asking);
       if (status.state !== 'unknown') return status;
       reasons.push(status.reason);
     }
-    for (const url of webUrls(listUrls(certificate))) {
-      const isCurrent = ({ list }: KeptList) => list.nextUpdate !== undefined && list.nextUpdate >= at;
-      const found = await this.#lists.get(url, { url, maxBytes: MAX_LIST_BYTES }, isCurrent, at, budget);
-      const status =
-        'failure' in found
-          ? unknown(found.failure)
-          : await judgeByList(found.value.list, certificate, issuers, { at });
+    const lists: RevocationList[] = [];
+    for (const url of webUrls(urlsOfPoints(certificate.pointers.distributionPoints))) {
+      const list = await this.#list(url, asking);
+      if (typeof list === 'string') {
+        reasons.push(list);
+        continue;
+      }
+      lists.push(list, ...(await this.#deltasOf(list, certificate, asking)));
+      const status = await this.#judge(lists, certificate, issuers, asking);
       if (status.state !== 'unknown') return status;
       reasons.push(status.reason);
     }
@@ -124,12 +167,45 @@ class OnlineChecker implements RevocationChecker {
       : unknown([...new Set(reasons)].join('; '));
   }
 
+  #judge(
+    lists: readonly RevocationList[],
+    certificate: Certificate,
+    issuers: readonly Certificate[],
+    asking: Asking,
+  ): Promise<RevocationStatus> {
+    const { at, budget, known, isOfSigner = false } = asking;
+    const statusOf = async (chain: readonly Certificate[]) =>
+      (await this.#checkPath(chain, { at, budget })).state;
+    const others = known && { pool: [...issuers, ...known], statusOf };
+    return judgeByLists(lists, certificate, issuers, { at, isOfSigner, ...(others && { others }) });
+  }
+
+  /** The list there, or why it is not to be had. */
+  async #list(url: string, { at, budget }: Asking): Promise<RevocationList | string> {
+    const isCurrent = ({ list }: KeptList) => list.nextUpdate !== undefined && list.nextUpdate >= at;
+    const found = await this.#lists.get(url, { url, maxBytes: MAX_LIST_BYTES }, isCurrent, at, budget);
+    return 'failure' in found ? found.failure : found.value.list;
+  }
+
+  /** Without them the complete list counts until the next one: a delta CRL that cannot be had is no failure. */
+  async #deltasOf(
+    { deltaUrls }: RevocationList,
+    { pointers }: Certificate,
+    asking: Asking,
+  ): Promise<readonly RevocationList[]> {
+    const deltas: RevocationList[] = [];
+    for (const url of webUrls([...new Set([...urlsOfPoints(pointers.freshest), ...deltaUrls])])) {
+      const list = await this.#list(url, asking);
+      if (typeof list !== 'string') deltas.push(list);
+    }
+    return deltas;
+  }
+
   async #askResponder(
     url: string,
     certificate: Certificate,
     [issuer]: readonly Certificate[],
-    at: Date,
-    budget: WebBudget,
+    { at, budget }: Asking,
   ): Promise<RevocationStatus> {
     if (!issuer) return unknown('its issuer is not known', false);
     const question = { certificate, issuer, nonce: randomBytes(NONCE_BYTES) };
@@ -151,13 +227,6 @@ class OnlineChecker implements RevocationChecker {
 function keptUntil(status: Exclude<RevocationStatus, { state: 'unknown' }>, at: Date): number {
   if (status.state === 'revoked' && status.reason !== 'certificateHold') return Number.MAX_VALUE;
   return Math.min(status.until.getTime(), at.getTime() + MAX_VERDICT_MS);
-}
-
-/** Lists that are whole and by the issuer itself. */
-function listUrls({ pointers }: Certificate): readonly string[] {
-  return pointers.distributionPoints
-    .filter(({ isPartial, isIndirect }) => !isPartial && !isIndirect)
-    .flatMap(({ names }) => names.flatMap((name) => (name.kind === 'uri' ? [name.value] : [])));
 }
 
 /** LDAP and others are passed over: nobody is asked but by http and https. */

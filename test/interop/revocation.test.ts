@@ -244,19 +244,12 @@ test('CRL', async (t) => {
     root.write('crl.cnf', `${root.read('ca.cnf').toString()}\n[crl]\n${lines.join('\n')}\n`);
     return root.crl('-config', 'crl.cnf', '-crlexts', 'crl');
   };
-  await t.test('delta, indirect and partial lists are refused visibly', async () => {
-    assert.match(
-      await reasonFor(extended('2.5.29.27=critical,DER:020101')),
-      /is a delta CRL, which is not supported$/,
-    );
+  await t.test('lists that do not tell all are refused visibly', async () => {
+    assert.match(await reasonFor(extended('2.5.29.27=critical,DER:020101')), /there is no complete CRL$/);
     const point = 'issuingDistributionPoint=critical,@idp\n[idp]\n';
     assert.match(
-      await reasonFor(extended(`${point}indirectCRL=TRUE`)),
-      /is an indirect CRL, which is not supported$/,
-    );
-    assert.match(
       await reasonFor(extended(`${point}onlysomereasons=keyCompromise`)),
-      /covers some reasons only$/,
+      /the CRLs cover some reasons only$/,
     );
     assert.match(await reasonFor(extended(`${point}onlyCA=TRUE`)), /for certificates of CAs only$/);
     assert.match(await reasonFor(extended(`${point}onlyAA=TRUE`)), /for attribute certificates$/);
@@ -328,6 +321,56 @@ test('a revoked CA', async () => {
   const verdict = await judge(certificate, { extra: [sub.certificate] });
   assert.deepEqual([verdict.trusted, verdict.state], [false, 'revoked']);
   assert.match(verdict.reason, /^issuing certificate 1 was revoked on .* \(cACompromise\)$/);
+});
+
+test('a CA that changed its key: the list by the new key counts for certificates by the old one', async () => {
+  const listed = crlAt('/root.crl');
+  using old = new OpensslCa('renewed', root, [listed]);
+  using renewed = new OpensslCa('renewed', root, [listed]);
+  const [good, bad] = [person(old, crlAt('/renewed.crl')), person(old, crlAt('/renewed.crl'))];
+  old.revoke(bad.name, 'superseded');
+  renewed.write('index.txt', old.read('index.txt'));
+  const [list, above] = [renewed.crl(), root.crl()];
+  web.answers.set('/renewed.crl', () => list);
+  web.answers.set('/root.crl', () => above);
+  const extra = [old.certificate, renewed.certificate];
+  assert.equal((await judge(good.certificate, { extra })).state, 'good');
+  assert.match(
+    (await judge(bad.certificate, { extra })).reason,
+    /^certificate was revoked .* \(superseded\)$/,
+  );
+  const alone = await judge(good.certificate, { extra: [old.certificate] });
+  assert.match(alone.reason, /the CRL is not signed by the issuer of the certificate$/);
+  root.revoke('renewed', 'keyCompromise');
+  const later = root.crl();
+  web.answers.set('/root.crl', () => later);
+  const lost = await judge(good.certificate, { extra });
+  assert.match(lost.reason, /the certificate of the signer of the CRL was revoked$/);
+});
+
+test('delta CRLs are fetched from where the list or the certificate names them', async () => {
+  using sub = new OpensslCa('delta', root);
+  const at = (path: string) => `freshestCRL=URI:${web.url}${path}`;
+  const people = [person(sub, crlAt('/complete.crl')), person(sub, crlAt('/plain.crl'), at('/delta.crl'))];
+  const extended = (...lines: readonly string[]) => {
+    sub.write('crl.cnf', `${sub.read('ca.cnf').toString()}\n[crl]\n${lines.join('\n')}\n`);
+    return sub.crl('-config', 'crl.cnf', '-crlexts', 'crl');
+  };
+  const [complete, plain] = [extended(at('/delta.crl')), sub.crl()];
+  for (const { name } of people) sub.revoke(name, 'affiliationChanged');
+  const delta = extended('2.5.29.27=critical,DER:020101');
+  web.answers.set('/complete.crl', () => complete);
+  web.answers.set('/plain.crl', () => plain);
+  const extra = [sub.certificate];
+  for (const { certificate } of people) {
+    web.answers.delete('/delta.crl');
+    assert.equal((await judge(certificate, { extra })).trusted, true);
+    web.answers.set('/delta.crl', () => delta);
+    assert.match(
+      (await judge(certificate, { extra })).reason,
+      /^certificate was revoked .*affiliationChanged/,
+    );
+  }
 });
 
 test('issuers that are missing are fetched where the policy wants it', async (t) => {

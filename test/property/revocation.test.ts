@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { GatewayError } from '../../src/core/errors.ts';
 import { parseRevocationList } from '../../src/smime/crl.ts';
-import { judgeByList } from '../../src/smime/crl-status.ts';
+import { judgeByLists } from '../../src/smime/crl-status.ts';
 import { judgeOcspAnswer } from '../../src/smime/ocsp.ts';
 import { caExtension, element, makeCertificate, name, oid, sequence } from '../support/certificates.ts';
 
@@ -47,7 +47,9 @@ const revokedAnswer = answerWith(element(0xa1, element(0x18, THIS)));
 
 async function judgeList(bytes: Buffer): Promise<string> {
   try {
-    const verdict = await judgeByList(parseRevocationList(bytes), certificate, [issuer.certificate], { at });
+    const verdict = await judgeByLists([parseRevocationList(bytes)], certificate, [issuer.certificate], {
+      at,
+    });
     return verdict.state;
   } catch (error) {
     assert(error instanceof GatewayError);

@@ -1,11 +1,13 @@
-// NIST PKITS: path validation alone, with the policy inputs of each case. Cases that need a CRL are exceptions here: they are
-// judged in pkits-revocation.test.ts. A listed case that turns out right fails, as does any other wrong answer.
+// NIST PKITS: all cases, each with its policy inputs and its CRLs. Every certificate of a path needs lists that say it is
+// good. A case listed as an exception that turns out right fails, as does any other wrong answer.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Certificate, parseCertificate } from '../../src/smime/certificate.ts';
 import { validateChain } from '../../src/smime/chain.ts';
+import { parseRevocationList, type RevocationList } from '../../src/smime/crl.ts';
+import { judgeByLists } from '../../src/smime/crl-status.ts';
 import type { PolicyInputs } from '../../src/smime/policy-graph.ts';
 import { vectorPath } from '../support/vectors.ts';
 
@@ -14,6 +16,7 @@ interface Case {
   readonly name: string;
   readonly cert: string;
   readonly other_certs?: readonly string[];
+  readonly crls?: readonly string[];
   readonly params?: {
     readonly user_initial_policy_set?: readonly string[];
     readonly initial_explicit_policy?: boolean;
@@ -23,10 +26,16 @@ interface Case {
   readonly error?: unknown;
 }
 
+interface Material {
+  readonly pool: readonly Certificate[];
+  readonly lists: readonly RevocationList[];
+}
+
 const exceptionsFile = join(import.meta.dirname, 'pkits-exceptions.json');
 const at = new Date('2010-06-01T00:00:00Z');
+const isLegacyAllowed = true;
 
-test('PKITS paths', async (t) => {
+test('PKITS', async (t) => {
   const cases = JSON.parse(readFileSync(vectorPath('pkits/pkits.json'), 'utf8')) as readonly Case[];
   const exceptions = new Map(
     Object.entries(
@@ -39,11 +48,11 @@ test('PKITS paths', async (t) => {
     [...exceptions.keys()].filter((id) => !known.has(id)),
     [],
   );
-  const anchor = read('TrustAnchorRootCertificate.crt');
+  const anchor = readCertificate('TrustAnchorRootCertificate.crt');
   assert(anchor);
   for (const vector of cases) {
-    await t.test(`${vector.id} ${vector.name}`, () => {
-      const isRight = isAccepted(vector, anchor) === (vector.error === undefined);
+    await t.test(`${vector.id} ${vector.name}`, async () => {
+      const isRight = (await isAccepted(vector, anchor)) === (vector.error === undefined);
       const reason = exceptions.get(`${vector.id} ${vector.name}`);
       if (reason === undefined) assert(isRight, 'wrong answer');
       else assert(!isRight, `right answer, but listed as an exception: ${reason}`);
@@ -51,12 +60,38 @@ test('PKITS paths', async (t) => {
   }
 });
 
-function isAccepted(vector: Case, anchor: Certificate): boolean {
-  const leaf = read(vector.cert);
-  if (!leaf) return false;
-  const intermediates = (vector.other_certs ?? []).map(read).filter((item) => item !== undefined);
+async function isAccepted(vector: Case, anchor: Certificate): Promise<boolean> {
+  const leaf = readCertificate(vector.cert);
+  const pool = (vector.other_certs ?? []).map(readCertificate).filter((item) => item !== undefined);
   const trust = { anchors: [anchor], intermediates: [], at, policies: policyInputs(vector) };
-  return validateChain(leaf, intermediates, trust, 'sign', { isLegacyAllowed: true }).trusted;
+  const path = leaf && validateChain(leaf, pool, trust, 'sign', { isLegacyAllowed });
+  if (!path?.trusted) return false;
+  const lists = ['TrustAnchorRootCRL.crl', ...(vector.crls ?? [])]
+    .map(readList)
+    .filter((item) => item !== undefined);
+  return (await stateOf(path.chain, { pool, lists })) === 'good';
+}
+
+/** `isSigner`: the path of who signed a list, whose own lists have to be by CAs in that path. */
+async function stateOf(
+  chain: readonly Certificate[],
+  material: Material,
+  isSigner = false,
+): Promise<'good' | 'revoked' | 'unknown'> {
+  const { pool, lists } = material;
+  const statusOf = (path: readonly Certificate[]) => stateOf(path, material, true);
+  const options = { at, isLegacyAllowed, ...(!isSigner && { others: { pool, statusOf } }) };
+  let worst: 'good' | 'unknown' = 'good';
+  for (const [index, certificate] of chain.slice(0, -1).entries()) {
+    const isOfSigner = isSigner && index === 0;
+    const { state } = await judgeByLists(lists, certificate, chain.slice(index + 1), {
+      ...options,
+      isOfSigner,
+    });
+    if (state === 'revoked') return state;
+    if (state === 'unknown') worst = state;
+  }
+  return worst;
 }
 
 function policyInputs({ params = {} }: Case): PolicyInputs {
@@ -69,11 +104,18 @@ function policyInputs({ params = {} }: Case): PolicyInputs {
   };
 }
 
-/** A certificate that cannot be parsed is not part of any path. */
-function read(name: string): Certificate | undefined {
-  const der = readFileSync(vectorPath(`pkits/certs/${name}`));
+function readCertificate(name: string): Certificate | undefined {
+  return tolerant(() => parseCertificate(readFileSync(vectorPath(`pkits/certs/${name}`))));
+}
+
+function readList(name: string): RevocationList | undefined {
+  return tolerant(() => parseRevocationList(readFileSync(vectorPath(`pkits/crls/${name}`))));
+}
+
+/** What cannot be parsed is not part of any path. */
+function tolerant<T>(read: () => T): T | undefined {
   try {
-    return parseCertificate(der);
+    return read();
   } catch {
     return undefined;
   }
