@@ -40,11 +40,16 @@ function emailsOf(name: DistinguishedName): readonly string[] {
   return name.attributes.filter(({ type }) => type === EMAIL_ADDRESS).map(({ value }) => value);
 }
 
-/** RFC 9598 §6: constraints on rfc822Name bind SmtpUTF8Mailbox too. */
+/**
+ * RFC 9598 §6: constraints on rfc822Name bind SmtpUTF8Mailbox too, both being addresses. SECURITY: one that is written as
+ * SmtpUTF8Mailbox, for which no meaning is defined, must not go unseen (test: mailbox constraints).
+ */
 function isSameForm(name: GeneralName, base: GeneralName): boolean {
   if (name.kind === 'unsupported' || base.kind === 'unsupported')
     return name.kind === 'unsupported' && base.kind === 'unsupported' && name.form === base.form;
-  return (name.kind === 'smtp-utf8' ? 'email' : name.kind) === base.kind;
+  return (
+    (name.kind === 'smtp-utf8' ? 'email' : name.kind) === (base.kind === 'smtp-utf8' ? 'email' : base.kind)
+  );
 }
 
 /** `whenUnknown` is the answer for what cannot be compared: it must fail both for excluded and for permitted. */
@@ -74,18 +79,20 @@ function isWithinMailbox(value: string, constraint: string, whenUnknown: boolean
     const wanted = parseAddress(constraint);
     return wanted ? wanted.key === address.key : whenUnknown;
   }
-  return isHostMatch(address.domain, constraint);
+  return isHostMatch(address.domain, constraint, whenUnknown);
 }
 
 function isWithinUri(value: string, constraint: string, whenUnknown: boolean): boolean {
   const host = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?([^/?#:@[\]]+)(?::\d+)?(?:[/?#]|$)/i.exec(value)?.[1];
   const domain = host === undefined ? undefined : parseDomain(host);
-  return domain === undefined ? whenUnknown : isHostMatch(domain, constraint);
+  return domain === undefined ? whenUnknown : isHostMatch(domain, constraint, whenUnknown);
 }
 
 /** For mail and URI: the host itself, or with a leading dot what lies below it. An empty constraint holds everything. */
-function isHostMatch(host: string, constraint: string): boolean {
+function isHostMatch(host: string, constraint: string, whenUnknown: boolean): boolean {
   if (constraint === '') return true;
+  // SECURITY: `*.contoso.example` or a U-label would exclude nobody (test: mailbox constraints).
+  if (!/^\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*$/.test(constraint)) return whenUnknown;
   return constraint.startsWith('.') ? host.endsWith(constraint) : host === constraint;
 }
 
