@@ -118,10 +118,28 @@ test('key usage and extended key usage (RFC 8550)', async (t) => {
       assert.equal(certificateUse(certificate, 'sign', now).usable, canSign);
     });
   }
-  await t.test('keyEncipherment is for RSA', async () => {
-    const identity = await ca.issue({ commonName: 'rsa', keyType: 'rsa', keyUsage: ['keyEncipherment'] });
-    assert.equal(certificateUse(parseCertificate(identity.der), 'encrypt', now).usable, true);
-  });
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+  const x25519 = generateKeyPairSync('x25519').publicKey;
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const issuer = makeCertificate({ extensions: [caExtension()] });
+  for (const [title, keys, extensions, canEncrypt, canSign] of [
+    ['RSA without key usage', rsa, [], true, true],
+    ['RSA, digitalSignature', rsa, [usage(0x80)], false, true],
+    ['RSA, nonRepudiation', rsa, [usage(0x40)], false, true],
+    ['RSA, keyEncipherment', rsa, [usage(0x20)], true, false],
+    ['RSA, digitalSignature and keyEncipherment', rsa, [usage(0xa0)], true, true],
+    ['RSA, dataEncipherment does not encrypt keys', rsa, [usage(0x10)], false, false],
+    ['RSA, keyAgreement is not for RSA', rsa, [usage(0x08)], false, false],
+    ['RSA, keys of a CA', rsa, [usage(0x06)], false, false],
+    ['X25519, keyAgreement', { publicKey: x25519, privateKey }, [usage(0x08)], true, false],
+    ['X25519 without key usage', { publicKey: x25519, privateKey }, [], true, false],
+  ] as const) {
+    await t.test(title, () => {
+      const { certificate } = makeCertificate({ keys, issuer, extensions: [...extensions, caExtension()] });
+      assert.equal(certificateUse(certificate, 'encrypt', now).usable, canEncrypt);
+      assert.equal(certificateUse(certificate, 'sign', now).usable, canSign);
+    });
+  }
 });
 
 test('validity gives a precise reason', () => {

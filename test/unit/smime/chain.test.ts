@@ -233,6 +233,41 @@ test('of several issuers of one name the one that leads to a valid path is found
   assert.equal(verdict(leaf.certificate, [expired.certificate, current.certificate], [root.certificate]), 3);
 });
 
+test('thirty expired certificates of a renewed CA do not hide the current one', () => {
+  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const made = (notAfter?: string) =>
+    makeCertificate({
+      subject: name('CA'),
+      issuer: root,
+      keys,
+      extensions: [caExtension()],
+      ...(notAfter !== undefined && { notAfter }),
+    });
+  const expired = Array.from({ length: 30 }, () => made('250101000000Z').certificate);
+  const current = made();
+  const leaf = makeCertificate({ subject: name('User'), issuer: current, extensions: [person] });
+  assert.equal(verdict(leaf.certificate, [...expired, current.certificate], [root.certificate]), 3);
+  assert.equal(
+    verdict(leaf.certificate, expired, [root.certificate]),
+    'issuing certificate 1: certificate expired on 2025-01-01T00:00:00.000Z',
+  );
+});
+
+test('a CA that changed its key: certificates by the old key lead on by way of a self-issued one', () => {
+  const old = makeCertificate({ subject: name('CA'), issuer: root, extensions: [caExtension()] });
+  const current = makeCertificate({ subject: name('CA'), extensions: [caExtension()] });
+  const oldWithNew = makeCertificate({
+    subject: name('CA'),
+    issuer: current,
+    keys: { publicKey: old.certificate.publicKey, privateKey: old.key },
+    extensions: [caExtension()],
+  });
+  const leaf = makeCertificate({ subject: name('User'), issuer: old, extensions: [person] });
+  const anchors = [current.certificate];
+  assert.match(String(verdict(leaf.certificate, [], anchors)), /not by its issuer/);
+  assert.equal(verdict(leaf.certificate, [oldWithNew.certificate], anchors), 3);
+});
+
 test('web of cross-signed CAs ends in bounded time', () => {
   const subject = name('Web');
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
