@@ -60,8 +60,9 @@ const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
 const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
 const MIN_RSA_BITS = 2_048;
 const MIN_LEGACY_RSA_BITS = 1_024;
-// SECURITY: one signature by a larger key takes milliseconds (test: oversized keys).
+// SECURITY: one signature by a larger key or exponent takes milliseconds (test: oversized keys).
 const MAX_RSA_BITS = 8_192;
+const MAX_RSA_EXPONENT = 2n ** 33n;
 const CURVES: ReadonlySet<string> = new Set([
   'prime256v1',
   'secp384r1',
@@ -133,12 +134,18 @@ export function strengthProblem(
   { publicKey, keyType }: Certificate,
   options: StrengthOptions = {},
 ): string | undefined {
-  const { modulusLength: bits, namedCurve: curve } = publicKey.asymmetricKeyDetails ?? {};
+  const {
+    modulusLength: bits,
+    namedCurve: curve,
+    publicExponent = 0n,
+  } = publicKey.asymmetricKeyDetails ?? {};
   const minRsaBits = options.isLegacyAllowed ? MIN_LEGACY_RSA_BITS : MIN_RSA_BITS;
-  if (keyType === 'rsa' && bits !== undefined && bits < minRsaBits)
+  const isRsa = keyType === 'rsa' || publicKey.asymmetricKeyType === 'rsa-pss';
+  if (isRsa && bits !== undefined && bits < minRsaBits)
     return `RSA key has ${bits} bits, fewer than ${minRsaBits}`;
-  if (keyType === 'rsa' && bits !== undefined && bits > MAX_RSA_BITS)
+  if (isRsa && bits !== undefined && bits > MAX_RSA_BITS)
     return `RSA key has ${bits} bits, more than ${MAX_RSA_BITS}`;
+  if (publicExponent > MAX_RSA_EXPONENT) return 'RSA key has too large an exponent';
   // SECURITY: a curve given by unknown parameters has no name here and may be a broken one (test: weak keys).
   if (keyType === 'ec' && !CURVES.has(curve ?? '')) return 'elliptic curve of the key is not supported';
   if (publicKey.asymmetricKeyType === 'dsa' && !options.isLegacyAllowed) return 'DSA keys are not supported';

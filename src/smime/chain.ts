@@ -1,6 +1,7 @@
 // Path building from a certificate of a person to a trusted root (RFC 4158), bounded. Whether a path that was found is
 // valid is path-rules' business; revocation is trust.ts'.
 import { type Certificate, strengthProblem, type StrengthOptions } from './certificate.ts';
+import { costOfCheck, isSignedBy, knownSignature } from './certificate-signature.ts';
 import { isSameName } from './distinguished-name.ts';
 import type { OnlineChecks } from './online.ts';
 import { issuerProblem, type PathPurpose, pathProblem, type PathRules } from './path-rules.ts';
@@ -30,7 +31,8 @@ export type ChainResult =
 
 // SECURITY: bounds on work for hostile certificates in a message: cross-signed webs, many CAs of one name (test: web).
 export const MAX_DEPTH = 10;
-const MAX_SIGNATURE_CHECKS = 64;
+/** Some 80 ms, without a break. */
+const MAX_CHECK_COST = 400;
 const MAX_STEPS = 1_000;
 const MAX_COMPLETE_PATHS = 20;
 const MAX_EXTRA = 200;
@@ -45,11 +47,11 @@ interface Search {
   readonly rules: PathRules;
   readonly pool: readonly Certificate[];
   readonly anchors: ReadonlySet<string>;
-  /** By certificate and key of the issuer. */
-  readonly checked: Map<string, boolean>;
   /** By fingerprint: whether an issuer cannot be part of a valid path. */
   readonly unfit: Map<string, boolean>;
   steps: number;
+  /** Of signature checks, as in certificate-signature. */
+  cost: number;
   completePaths: number;
   /** Of the first complete path, which says more than `hint`, of one that is not. */
   problem?: string;
@@ -75,9 +77,9 @@ export function validateChain(
     rules: { at, purpose, policies, isLegacyAllowed },
     pool: [...anchors, ...others.filter((one) => !isExcluded(one))],
     anchors: new Set(anchors.map((anchor) => anchor.fingerprint)),
-    checked: new Map(),
     unfit: new Map(),
     steps: 0,
+    cost: 0,
     completePaths: 0,
   };
   const chain = findPath(leaf, search);
@@ -90,7 +92,7 @@ export function issuersAmong(tip: Certificate, pool: readonly Certificate[]): re
   return pool
     .filter(({ subjectName }) => isSameName(subjectName, tip.issuerName))
     .slice(0, MAX_NAMESAKES)
-    .filter((candidate) => strengthProblem(candidate) === undefined && verifySignature(tip, candidate));
+    .filter((candidate) => strengthProblem(candidate) === undefined && isSignedBy(tip, candidate));
 }
 
 /**
@@ -126,7 +128,18 @@ function findPath(leaf: Certificate, search: Search): readonly Certificate[] | u
 /** Whether the last but one certificate is signed by the last. */
 function isSigned(path: readonly Certificate[], search: Search): boolean {
   const [tip, issuer] = path.slice(-2);
-  return !tip || !issuer || isSignedBy(tip, issuer, search);
+  if (!tip || !issuer) return true;
+  const known = knownSignature(tip, issuer);
+  // SECURITY: checks by keys of any size and kind would cost what their maker likes (test: oversized keys).
+  const weakness = strengthProblem(issuer, search.rules);
+  if (weakness !== undefined) {
+    search.hint ??= `an issuing certificate is not usable: ${weakness}`;
+    return false;
+  }
+  if (known === undefined) search.cost += costOfCheck(issuer);
+  const isValid = known ?? (search.cost <= MAX_CHECK_COST && isSignedBy(tip, issuer));
+  if (!isValid) search.hint ??= 'signature of a certificate is not by its issuer';
+  return isValid;
 }
 
 /**
@@ -159,27 +172,4 @@ function isUnfit(candidate: Certificate, { unfit, anchors, rules }: Search): boo
 
 function hasKeyId(candidate: Certificate, keyId: Buffer | undefined): boolean {
   return keyId !== undefined && candidate.subjectKeyId?.equals(keyId) === true;
-}
-
-function isSignedBy(tip: Certificate, issuer: Certificate, search: Search): boolean {
-  const pair = `${tip.fingerprint}:${issuer.publicKeyHash}`;
-  const known = search.checked.get(pair);
-  if (known !== undefined) return known;
-  // SECURITY: checks by keys of any size and kind would cost what their maker likes (test: oversized keys).
-  const weakness = strengthProblem(issuer, search.rules);
-  if (weakness !== undefined) search.hint ??= `an issuing certificate is not usable: ${weakness}`;
-  if (weakness !== undefined || search.checked.size >= MAX_SIGNATURE_CHECKS) return false;
-  const isValid = verifySignature(tip, issuer);
-  search.checked.set(pair, isValid);
-  if (!isValid) search.hint ??= 'signature of a certificate is not by its issuer';
-  return isValid;
-}
-
-function verifySignature(tip: Certificate, issuer: Certificate): boolean {
-  try {
-    return tip.x509.verify(issuer.publicKey);
-  } catch {
-    // OpenSSL throws where the algorithm does not fit the key.
-    return false;
-  }
 }

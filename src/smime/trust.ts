@@ -1,4 +1,5 @@
 // Whether a certificate is trusted, all told: its path, issuers that have to be fetched for it, and its revocation.
+import { setImmediate } from 'node:timers/promises';
 import type { Certificate, CertificatePurpose } from './certificate.ts';
 import { type ChainResult, issuersAmong, MAX_DEPTH, type TrustContext, validateChain } from './chain.ts';
 import type { OnlineChecks } from './online.ts';
@@ -21,6 +22,8 @@ export async function establishTrust(
 ): Promise<TrustResult> {
   const { revocation, issuersOf } = trust.online ?? {};
   let known = extra;
+  // SECURITY: a search has no break in it: others get their turn before the next (test: mesh).
+  await setImmediate();
   let chain: ChainResult = validateChain(leaf, known, trust, purpose);
   if (!chain.trusted && issuersOf) {
     known = await withFetchedIssuers(leaf, extra, trust, purpose, issuersOf);
@@ -59,6 +62,7 @@ async function checkedTrust(
     if (place === 0 || !culprit) break;
     excluded.push((one) => isTainted(one, culprit, isKeyCompromised));
     const isExcluded = (one: Certificate): boolean => excluded.some((test) => test(one));
+    await setImmediate();
     const next = validateChain(leaf, known, trust, purpose, { isExcluded });
     path = next.trusted ? next.chain : undefined;
   }
@@ -88,6 +92,7 @@ async function withFetchedIssuers(
     if (added.length === 0) break;
     // In front: the number of certificates that a path is looked for among is limited.
     known.unshift(...added);
+    await setImmediate();
     if (validateChain(leaf, known, trust, purpose).trusted) break;
   }
   return known;

@@ -163,15 +163,30 @@ test('oversized keys: their signatures are not even checked', () => {
     'an issuing certificate is not usable: RSA key has 16384 bits, more than 8192',
   );
   assert(performance.now() - started < 500);
+  const odd = makeCertificate({
+    subject: name('CA'),
+    issuer: root,
+    keys: hugeKey(2_048, Buffer.alloc(255, 0xff)),
+    extensions: [caExtension()],
+  });
+  const below = makeCertificate({ subject: name('User'), issuer: odd, extensions: [person] });
+  assert.equal(
+    verdict(below.certificate, [odd.certificate], [root.certificate]),
+    'an issuing certificate is not usable: RSA key has too large an exponent',
+  );
 });
 
 /** An RSA key of that size that nobody has the other half of; signatures "by" it are by another key. */
-function hugeKey(bits: number) {
+function hugeKey(bits: number, exponent: Uint8Array = Buffer.of(1, 0, 1)) {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
   const modulus = randomBytes(bits / 8);
   modulus[0] = 0xff;
   modulus[modulus.length - 1] = 0xff;
-  const key = { ...publicKey.export({ format: 'jwk' }), n: modulus.toString('base64url') };
+  const key = {
+    ...publicKey.export({ format: 'jwk' }),
+    n: modulus.toString('base64url'),
+    e: Buffer.from(exponent).toString('base64url'),
+  };
   return { publicKey: createPublicKey({ key, format: 'jwk' }), privateKey };
 }
 

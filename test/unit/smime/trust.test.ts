@@ -1,6 +1,7 @@
 // Trust beyond one path: what happens where a CA on it turns out to be revoked, and what hostile certificates may cost.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import type { Certificate } from '../../../src/smime/certificate.ts';
 import type { PathRevocation } from '../../../src/smime/revocation.ts';
@@ -188,6 +189,27 @@ test('mesh of 182 cross certificates ends at once, with a path or without', asyn
   await t.test('with the anchor as one of them', async () => {
     const found = await judgeMesh(all, [top]);
     assert(typeof found === 'number' && found <= 10, String(found));
+  });
+  await t.test('keys of the slowest kind, many signers: nothing else waits for long', async () => {
+    const slow = Array.from({ length: 60 }, () =>
+      makeCertificate({
+        subject: name('Slow'),
+        issuer: first,
+        keys: generateKeyPairSync('ec', { namedCurve: 'P-521' }),
+        extensions: [caExtension()],
+      }),
+    );
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    const trust = { anchors: [root.certificate], intermediates: [], at };
+    const certificates = slow.map(({ certificate }) => certificate);
+    const leaves = slow
+      .slice(0, 8)
+      .map((issuer) => makeCertificate({ subject: name('User'), issuer, extensions: [person] }).certificate);
+    delay.enable();
+    const results = await Promise.all(leaves.map((one) => establishTrust(one, certificates, trust, 'sign')));
+    delay.disable();
+    assert(results.every(({ trusted }) => !trusted));
+    assert(delay.max < 500_000_000, `${delay.max / 1e6} ms`);
   });
   await t.test('every signature forged', async () => {
     const forged = Array.from({ length: 200 }, (_, index) =>
