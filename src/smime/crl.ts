@@ -55,6 +55,7 @@ const ID = {
 } as const;
 const PROCESSED: ReadonlySet<string> = new Set(Object.values(ID));
 const WHOLE: ListScope = { isUserOnly: false, isCaOnly: false, reasons: ALL_REASONS, isIndirect: false };
+
 /** Parses a list, DER or PEM, up to its entries. Throws GatewayError `config-invalid`. */
 export function parseRevocationList(bytes: Buffer): RevocationList {
   if (bytes.length > MAX_LIST_BYTES) throw invalid('the CRL is too large');
