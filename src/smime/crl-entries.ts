@@ -20,6 +20,7 @@ export interface RevokedEntry {
   readonly reason: string;
 }
 
+export const HOLD = 'certificateHold';
 /** Of an entry in a delta CRL: the certificate is no longer on hold, or has expired. */
 export const REMOVED = 'removeFromCRL';
 
@@ -36,7 +37,7 @@ const REASONS: readonly string[] = [
   'affiliationChanged',
   'superseded',
   'cessationOfOperation',
-  'certificateHold',
+  HOLD,
   'unknown reason',
   REMOVED,
   'privilegeWithdrawn',

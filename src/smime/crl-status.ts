@@ -3,7 +3,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { Certificate } from './certificate.ts';
 import type { RevocationList } from './crl.ts';
-import { findRevoked, REMOVED } from './crl-entries.ts';
+import { findRevoked, HOLD, REMOVED } from './crl-entries.ts';
 import { reasonsCovered } from './crl-scope.ts';
 import { type SignerOptions, signerOf } from './crl-signer.ts';
 import { ALL_REASONS } from './pointers.ts';
@@ -80,9 +80,12 @@ async function judgeByList(
   if (late !== undefined) return unknown(late);
   const { issuerName, serial } = certificate;
   const changed = delta && (await findRevoked(delta, issuerName, serial));
-  const found = changed ?? (await findRevoked(list, issuerName, serial));
+  const listed = await findRevoked(list, issuerName, serial);
   const until = (delta ?? list).nextUpdate ?? at;
-  if (found && found.reason !== REMOVED) return { state: 'revoked', ...found, until };
+  // RFC 5280 §5.3.1: a delta CRL takes off what was on hold, and nothing else.
+  const isRemoved = changed?.reason === REMOVED;
+  const found = isRemoved ? (listed?.reason === HOLD ? undefined : listed) : (changed ?? listed);
+  if (found) return { state: 'revoked', ...found, until };
   return signer.isGood
     ? { state: 'covered', reasons, until }
     : unknown('revocation of the signer of the CRL cannot be checked');

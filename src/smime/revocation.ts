@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import type { WebFetch } from '../core/web.ts';
 import type { Certificate } from './certificate.ts';
 import { MAX_LIST_BYTES, parseRevocationList, type RevocationList } from './crl.ts';
+import { HOLD } from './crl-entries.ts';
 import { judgeByLists } from './crl-status.ts';
 import { judgeOcspAnswer, MAX_OCSP_BYTES, OCSP_REQUEST_TYPE, writeOcspRequest } from './ocsp.ts';
 import { urlsOfPoints } from './pointers.ts';
@@ -225,7 +226,7 @@ class OnlineChecker implements RevocationChecker {
 
 /** SECURITY: revoked stays revoked, also where nobody can be asked later (test: revoked stays revoked). */
 function keptUntil(status: Exclude<RevocationStatus, { state: 'unknown' }>, at: Date): number {
-  if (status.state === 'revoked' && status.reason !== 'certificateHold') return Number.MAX_VALUE;
+  if (status.state === 'revoked' && status.reason !== HOLD) return Number.MAX_VALUE;
   return Math.min(status.until.getTime(), at.getTime() + MAX_VERDICT_MS);
 }
 

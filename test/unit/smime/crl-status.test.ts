@@ -263,6 +263,9 @@ test('delta CRL', async (t) => {
     ['for an older list', [complete(), delta(bad, 3)], BAD],
     ['says nothing', [complete(bad), delta()], BAD],
     ['takes off hold', [complete(hold), delta(remove)], 'good'],
+    ['takes off nothing else', [complete(bad), delta(remove)], BAD],
+    ['takes off what is not there', [complete(), delta(remove)], 'good'],
+    ['removal in a complete list', [complete(remove)], 'revoked: removeFromCRL'],
     [
       'the newest counts',
       [complete(hold), delta(remove, 5, 7), delta(hold, 5, 8)],
