@@ -4,6 +4,7 @@ import { type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type HeaderLimits, readMessage, writeHeaderSection } from './header-section.ts';
 import { lineBytesOf, nextLineByte } from './line-bytes.ts';
+import { refuseRepeated } from './single-fields.ts';
 
 export type BareLineEnds = 'normalise' | 'refuse';
 
@@ -18,14 +19,21 @@ const LF = 10;
 const CRLF = Buffer.from('\r\n');
 
 /**
- * A message in canonical form. Throws GatewayError `header-malformed` for a header section that is not strict or too
- * large, `bare-line-end` for NUL and, where set, for a bare CR or LF in the body. Last line gets its CRLF.
+ * A message in canonical form. Throws GatewayError `header-malformed` for a header section that is not strict, is too
+ * large or repeats a field that must be single, `bare-line-end` for NUL and, where set, for a bare CR or LF in the body.
+ * Last line gets its CRLF.
  */
 export async function* normaliseMessage(
   message: Chunks,
   options: DoorOptions,
 ): AsyncGenerator<Uint8Array, void> {
   const { header, body, hasBlankLine } = await readMessage(message, options.limits);
+  try {
+    refuseRepeated(header);
+  } catch (error) {
+    await body[Symbol.asyncIterator]().return?.();
+    throw error;
+  }
   const head = writeHeaderSection(header.fields);
   yield hasBlankLine ? Buffer.concat([head, CRLF]) : head;
   yield* canonicalLines(body, options.bareLineEnds);

@@ -78,6 +78,74 @@ for (const text of [
   });
 }
 
+const AUTHOR = 'From: a@x.example\r\n';
+for (const [name, head] of [
+  ['two authors', `${AUTHOR}From: b@x.example\r\n`],
+  ['one author twice, other letters', `${AUTHOR}FROM: a@x.example\r\n`],
+  ['two senders', `${AUTHOR}Sender: b@x.example\r\nSender: c@x.example\r\n`],
+  ['two subjects', 'Subject: one\r\nsubject: two\r\n'],
+  ['two dates', 'Date: 1 Jan 2026 00:00:00 +0000\r\nDate: 2 Jan 2026 00:00:00 +0000\r\n'],
+  ['two types', 'Content-Type: text/plain\r\nContent-Type: text/html\r\n'],
+  [
+    'two encodings',
+    'Content-Transfer-Encoding: base64\r\nReceived: x\r\nContent-Transfer-Encoding: 7bit\r\n',
+  ],
+  ['two dispositions', 'Content-Disposition: inline\r\nContent-Disposition: attachment\r\n'],
+  ['two versions', 'MIME-Version: 1.0\r\nMIME-Version: 2.0\r\n'],
+] as const) {
+  test(`a message with two readings is refused: ${name}`, async () => {
+    for (const setting of ['normalise', 'refuse'] as const) {
+      await assert.rejects(door(`${head}\r\nbody\r\n`, setting, [1]), { code: 'header-malformed' });
+    }
+  });
+}
+
+test('repeated alike: fields that leave one reading pass byte for byte', async () => {
+  const text = [
+    'Received: one',
+    'Received: two',
+    'DKIM-Signature: one',
+    'DKIM-Signature: two',
+    'To: a@x.example',
+    'To: b@x.example',
+    'Cc: c@x.example',
+    'Cc: d@x.example',
+    'Resent-From: a@x.example',
+    'Resent-From: b@x.example',
+    'Comments: one',
+    'Comments: two',
+    'MIME-Version: 1.0',
+    'mime-version:  1.0 ',
+    'Subject: the same',
+    'Subject: the',
+    '  same',
+    'Content-Type: text/plain',
+    'Content-Type: text/plain',
+    '',
+    'body',
+    '',
+  ].join('\r\n');
+  await assert.rejects(door(text, 'refuse'), { code: 'header-malformed' });
+  const alike = text.replace('the\r\n  same', 'the\r\n same');
+  assert.equal(await door(alike, 'refuse'), alike);
+});
+
+test('a refused header closes its source', async () => {
+  let isClosed = false;
+  const source = async function* () {
+    try {
+      yield latin1(`${AUTHOR}${AUTHOR}\r\n`);
+      yield latin1('body\r\n');
+    } finally {
+      isClosed = true;
+    }
+  };
+  await assert.rejects(textOf(normaliseMessage(source(), { bareLineEnds: 'refuse', limits })), {
+    code: 'header-malformed',
+  });
+  assert.ok(isClosed);
+});
+
 test('30 MB in one line pass in pieces', async () => {
   const piece = Buffer.alloc(65_536, 'x');
   const message = async function* () {
