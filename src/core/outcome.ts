@@ -66,6 +66,8 @@ export type StageOutcome =
       readonly kind: 'verified';
       readonly format: KeyFormat;
       readonly form: 'detached' | 'opaque';
+      /** Of a detached signature: it was taken off all the same, since more layers lie below it. */
+      readonly isTakenOff?: true;
       readonly signatures: NonEmpty<SignatureResult>;
     }
   | { readonly kind: 'not-verified'; readonly reason: 'not-signed' | 'malformed' | 'unsupported' };

@@ -55,6 +55,8 @@ export type Step =
   /** Verifies the signatures that are there after decryption. */
   | {
       readonly kind: 'verify';
+      /** Decryption follows: a detached signature around a further one that covers a ciphertext is taken off. */
+      readonly isBeforeDecryption?: true;
       readonly onInvalid: 'deliver-marked' | 'refuse';
       readonly weak?: NonEmpty<WeakAlgorithm>;
     }

@@ -64,7 +64,7 @@ export function replaces(outcome: StageOutcome): boolean {
     case 'decompressed':
       return true;
     case 'verified':
-      return outcome.form === 'opaque';
+      return outcome.form === 'opaque' || outcome.isTakenOff === true;
     case 'not-decrypted':
     case 'not-verified':
       return false;

@@ -91,11 +91,12 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
     return plan([copy(recipients, mark)], 'automatic or list mail is never decrypted');
   if (!inbound.decrypt) return plan([copy(recipients, mark)], 'decrypt: false');
   // The signature around an encrypted message goes with the layer that it covers, so it is verified before.
-  const first = isCovered ? verify : [];
+  const reaching = verify.map((step) => ({ ...step, isBeforeDecryption: true }) as const);
+  const first = isCovered ? reaching : [];
   const copies = recipients.map((recipient) => {
     const owner = [recipient] as const;
     const decrypt: Step = { kind: 'decrypt', owner, onFailure: inbound.onDecryptFailure, ...weak };
-    return copy([recipient], [...first, decrypt, ...(isCovered ? [] : verify), ...compare, ...mark]);
+    return copy([recipient], [...first, decrypt, ...(isCovered ? [] : reaching), ...compare, ...mark]);
   });
   return plan(copies, "encrypted: opened with the recipient's own keys");
 }

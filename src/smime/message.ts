@@ -32,7 +32,7 @@ import {
   type OpenedEnvelope,
   openEnvelope,
 } from './enveloped-data.ts';
-import { encryptedEntity } from './layers.ts';
+import { encryptedEntity, layerAboveEncrypted } from './layers.ts';
 import type { SmimeDecryptionKey } from './recipient-info.ts';
 import { signingDigest, type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
 import { verifyDetached, verifyOpaque } from './signed-message.ts';
@@ -53,6 +53,11 @@ export interface SmimeOptions {
 export interface EncryptOptions extends SmimeOptions {
   /** Default: `auto`. */
   readonly content?: ContentMode;
+}
+
+export interface VerifyingOptions extends SmimeOptions {
+  /** Takes a detached signature off where it covers a further layer with an encrypted message below. */
+  readonly takesOff?: boolean;
 }
 
 export interface SigningOptions extends SmimeOptions {
@@ -130,21 +135,26 @@ export async function* decryptMessage(
 }
 
 /**
- * Verifies a signed message. Detached: yields nothing. Opaque: yields the message with the signature taken off, also
+ * Verifies a signed message. Detached: yields nothing, unless `takesOff` applies. Opaque: yields the message with the signature taken off, also
  * where the signature is broken; it may be used only after the outcome `verified`. A signature that is broken is a
  * result, never an exception. Compressed: yields the message unpacked, with the outcome `decompressed`.
  */
 export async function* verifyMessage(
   message: ByteSource,
   trust: TrustContext,
-  options: SmimeOptions,
+  options: VerifyingOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
   const { limits } = options;
   const header = await readHeader(message, limits);
   const shape = mimeShape(header);
   try {
-    if (shape.kind === 'multipart-signed')
-      return await verifyDetached(message, shape.protocol, trust, options);
+    if (shape.kind === 'multipart-signed') {
+      const outcome = await verifyDetached(message, shape.protocol, trust, options);
+      const below = options.takesOff ? await layerAboveEncrypted(message, limits) : undefined;
+      if (below === undefined || outcome.kind !== 'verified') return outcome;
+      yield* unwrapMessage(header, below.open(), limits, options.onInner);
+      return { ...outcome, isTakenOff: true };
+    }
     const content = await detectSmime(message, limits);
     if (content === 'compressed') {
       yield* unwrapMessage(header, openCompressedData(cmsBytes(message, limits), limits), limits);

@@ -33,6 +33,7 @@ export interface Reading {
 const OWNER = [{ address: address('bob@example.com') }] as const;
 const DECRYPT: Step = { kind: 'decrypt', owner: OWNER, onFailure: 'deliver-marked' };
 const VERIFY: Step = { kind: 'verify', onInvalid: 'deliver-marked' };
+const REACH: Step = { ...VERIFY, isBeforeDecryption: true };
 
 /** Opens a message layer by layer in the order in which a policy has it done. */
 export async function readLayers(
@@ -48,7 +49,7 @@ export async function readLayers(
     const { outcome, bytes } = await runStage(
       step.kind === 'decrypt'
         ? decryptMessage(source, keys, { limits, weak })
-        : verifyMessage(source, trust, { limits, weak }),
+        : verifyMessage(source, trust, { limits, weak, takesOff: step === REACH }),
     );
     outcomes.push(outcome);
     if (replaces(outcome)) content = bytes;
@@ -75,8 +76,8 @@ async function stepsFor(message: Buffer): Promise<readonly Step[]> {
   const { header } = await readMessage(source.open(), limits);
   const isSigned =
     mimeShape(header).kind === 'multipart-signed' || (await detectSmime(source, limits)) === 'signed';
-  if (!isSigned) return [DECRYPT, VERIFY];
-  return (await coversEncrypted(source, limits)) ? [VERIFY, DECRYPT] : [VERIFY];
+  if (!isSigned) return [DECRYPT, REACH];
+  return (await coversEncrypted(source, limits)) ? [REACH, DECRYPT] : [VERIFY];
 }
 
 /** The content of an envelope, weak ciphers included, or in words why there is none. */

@@ -23,9 +23,10 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
       let inner: HeaderSection | undefined;
       const onInner = (found: HeaderSection) => void (inner = found);
       const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
+      const options = { limits, at, weak, onInner, takesOff: step.isBeforeDecryption === true };
       const outcome = isPgp
         ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
-        : yield* verifySmime(input, await smimeTrust(context, header), { limits, at, weak, onInner });
+        : yield* verifySmime(input, await smimeTrust(context, header), options);
       if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
         throw new GatewayError('signature-invalid', 'a signature is broken and the policy refuses such mail');
       }

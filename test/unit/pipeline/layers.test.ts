@@ -29,6 +29,7 @@ import {
   sequence,
   tagged,
 } from '../../../src/smime/ber-writer.ts';
+import { coversEncrypted } from '../../../src/smime/layers.ts';
 import { encryptMessage, signMessage } from '../../../src/smime/message.ts';
 import { writeDetachedSignature } from '../../../src/smime/signed-data.ts';
 import { openHolds } from '../../../src/storage/hold.ts';
@@ -129,6 +130,20 @@ const table: readonly (readonly [string, readonly Wrap[], readonly string[]])[] 
   ['triple wrap, opaque', [opaque, encrypted, opaque], ['verified', 'decrypted', 'verified']],
   ['triple wrap, detached', [detached, encrypted, detached], ['verified', 'decrypted', 'verified']],
   ['triple wrap, mixed', [detached, encrypted, opaque], ['verified', 'decrypted', 'verified']],
+  ['two signatures around', [opaque, opaque, encrypted], ['verified', 'verified', 'decrypted']],
+  ['two detached around', [detached, detached, encrypted], ['verified', 'verified', 'decrypted']],
+  ['detached around opaque', [detached, opaque, encrypted], ['verified', 'verified', 'decrypted']],
+  ['opaque around detached', [opaque, detached, encrypted], ['verified', 'verified', 'decrypted']],
+  [
+    'signed, compressed, encrypted, signed',
+    [detached, compressed, encrypted, detached],
+    ['verified', 'decompressed', 'decrypted', 'verified'],
+  ],
+  [
+    'encrypted, two detached, encrypted',
+    [encrypted, detached, detached, encrypted],
+    ['decrypted', 'verified', 'verified', 'decrypted'],
+  ],
   ['encrypted twice', [encrypted, encrypted], ['decrypted', 'not-verified', 'decrypted']],
   ['encrypted, triple inside', [encrypted, detached, encrypted], ['decrypted', 'verified', 'decrypted']],
   ['compressed', [compressed], ['decompressed']],
@@ -164,11 +179,43 @@ test('triple wrap: a signature around a ciphertext is marked as such, the one in
   assert.match(text, /X-Postern-Layers: gw\.example;\r\n layers=signed,encrypted,signed\r\n/);
 });
 
-test('layers end: after five rounds the rest is delivered as it is', async () => {
-  let message: Buffer = PLAIN;
-  for (let level = 0; level < 7; level += 1) message = await opaque(message);
+test('two detached signatures without a ciphertext below stay where they are', async () => {
+  const message = await detached(await detached(PLAIN));
   const { text, outcomes } = await received(message);
-  assert.equal(kinds(outcomes).length, 5);
+  assert.deepEqual(kinds(outcomes), ['verified']);
+  assert.ok(text.endsWith(entityOf(message).toString('latin1')));
+});
+
+test('deep signatures: what lies below five of them is not looked for', async () => {
+  let message = await encrypted(PLAIN);
+  for (let level = 0; level < 4; level += 1) message = await opaque(message);
+  assert.equal(await coversEncrypted(bytesSource(message), limits), true);
+  assert.equal(await coversEncrypted(bytesSource(await opaque(message)), limits), false);
+  assert.equal(await coversEncrypted(bytesSource(await detached(message)), limits), false);
+});
+
+test('an encrypted message below two broken signatures is opened, and both are reported', async () => {
+  const inner = await detached(await encrypted(PLAIN));
+  const forged = Buffer.from(
+    inner.toString('latin1').replace('name="smime.p7m"', 'name="sm1me.p7m"'),
+    'latin1',
+  );
+  const outer = (await detached(forged)).toString('latin1').replace('micalg=sha-256', 'micalg=sha-512');
+  const { text, outcomes } = await received(Buffer.from(outer.replace('sm1me', 'smlme'), 'latin1'));
+  assert.deepEqual(kinds(outcomes), ['verified', 'verified', 'decrypted']);
+  const results = outcomes.flatMap((one) => (one.kind === 'verified' ? one.signatures : []));
+  assert.deepEqual(
+    results.map(({ integrity }) => integrity),
+    ['broken', 'broken'],
+  );
+  assert.match(text, /the innermost text/);
+});
+
+test('layers end: below eight the rest is delivered as it is', async () => {
+  let message: Buffer = PLAIN;
+  for (let level = 0; level < 10; level += 1) message = await opaque(message);
+  const { text, outcomes } = await received(message);
+  assert.equal(kinds(outcomes).length, 8);
   assert.doesNotMatch(text, /the innermost text/);
 });
 
