@@ -47,6 +47,8 @@ export type StageOutcome =
       readonly algorithm: string;
       /** The cipher no longer protects, and was read because the policy names it. */
       readonly weak?: true;
+      /** The content had no MIME header (RFC 8551 §3.1) and is delivered as plain text. */
+      readonly isBareText?: true;
       /** Signatures inside the same OpenPGP message; CMS signatures come from a verify stage of their own. */
       readonly signatures: readonly SignatureResult[];
     }
@@ -68,6 +70,7 @@ export type StageOutcome =
       readonly form: 'detached' | 'opaque';
       /** Of a detached signature: it was taken off all the same, since more layers lie below it. */
       readonly isTakenOff?: true;
+      readonly isBareText?: true;
       readonly signatures: NonEmpty<SignatureResult>;
     }
   | { readonly kind: 'not-verified'; readonly reason: 'not-signed' | 'malformed' | 'unsupported' };

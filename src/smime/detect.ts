@@ -15,12 +15,18 @@ import { ID } from './algorithms.ts';
 import { oid } from './ber-writer.ts';
 
 const HEAD_BYTES = 64;
-const CONTENT_TYPES: readonly (readonly [Buffer, CmsContent])[] = [
-  [oid(ID.envelopedData), 'enveloped'],
-  [oid(ID.authEnvelopedData), 'auth-enveloped'],
-  [oid(ID.signedData), 'signed'],
-  [oid(ID.compressedData), 'compressed'],
+const CONTENT_TYPES: readonly (readonly [string, CmsContent])[] = [
+  [ID.envelopedData, 'enveloped'],
+  [ID.authEnvelopedData, 'auth-enveloped'],
+  [ID.signedData, 'signed'],
+  [ID.compressedData, 'compressed'],
 ];
+const ENCODED = CONTENT_TYPES.map(([id, content]) => [oid(id), content] as const);
+
+/** The content type with this identifier; undefined for those that are no layer of a message. */
+export function cmsContentOf(id: string): CmsContent | undefined {
+  return CONTENT_TYPES.find(([known]) => known === id)?.[1];
+}
 
 /** The content type from the first 64 bytes of a ContentInfo; undefined if they are not the head of one. */
 export function detectCms(head: Uint8Array): CmsContent | undefined {
@@ -31,7 +37,7 @@ export function detectCms(head: Uint8Array): CmsContent | undefined {
   const size = 2 + (bytes[start + 1] ?? 0);
   if (bytes[start] !== 0x06 || size > 32 || bytes.length < start + size) return undefined;
   const type = bytes.subarray(start, start + size);
-  return CONTENT_TYPES.find(([known]) => known.equals(type))?.[1] ?? 'other';
+  return ENCODED.find(([known]) => known.equals(type))?.[1] ?? 'other';
 }
 
 /** The content type of a message whose labels make it an S/MIME candidate; undefined for other messages. */

@@ -22,6 +22,7 @@ import {
 import type { WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { isLayerType } from './layer-content.ts';
 import { Rc2Decipher } from './rc2.ts';
 import {
   parseRecipientInfo,
@@ -43,6 +44,8 @@ export interface OpenedEnvelope {
   readonly isAuthenticated: boolean;
   /** Whether the cipher no longer protects the content at all. */
   readonly isWeak: boolean;
+  /** Of the content. */
+  readonly contentType: string;
   /** The content. Throws `ContentError` or `BerError` where it cannot be decrypted: then nothing of it may be used. */
   readonly content: AsyncGenerator<Uint8Array, void>;
 }
@@ -129,6 +132,7 @@ export async function openEnvelope(
       algorithm: head.cipher.name,
       isAuthenticated: head.isAuthenticated,
       isWeak: head.cipher.isWeak ?? false,
+      contentType: head.contentType,
       content: decipher(reader, head, contentKey, tail),
     };
   } catch (error) {
@@ -146,6 +150,7 @@ export function isMalformed(error: unknown): boolean {
 
 interface EnvelopeHead {
   readonly isAuthenticated: boolean;
+  readonly contentType: string;
   readonly recipients: readonly RecipientEntry[];
   readonly cipher: ContentCipher;
   readonly iv: Buffer;
@@ -169,21 +174,21 @@ async function readHead(reader: BerReader, options: EnvelopeOptions): Promise<En
   if (await reader.isNext(0xa0)) await reader.skip();
   const recipients = await readRecipients(reader, options.maxRecipientInfos);
   await reader.enter(TAG.sequence);
-  const innerType = oidOf(parseBer(await reader.element()));
+  const inner = oidOf(parseBer(await reader.element()));
   const algorithm = fieldsOf(parseBer(await reader.element()));
   const id = oidOf(algorithm.take(TAG.oid));
   const hasContent = (await reader.isNext(CONTENT)) || (await reader.isNext(CONTENT | 0x20));
-  // RFC 8551 §3.3: the content is data; another type inside would have no MIME header.
-  if (innerType !== ID.data || !hasContent) return undefined;
+  if (!isLayerType(inner) || !hasContent) return undefined;
+  const opened = { isAuthenticated, recipients, contentType: inner };
   const weak = isAuthenticated ? undefined : readWeakCipher(id, algorithm, options.weak ?? []);
-  if (weak) return { isAuthenticated, recipients, tagBytes: 0, ...weak };
+  if (weak) return { ...opened, tagBytes: 0, ...weak };
   // SECURITY: each content type has its own ciphers, so relabelling one as the other opens nothing (test: structure alone).
   const cipher = (isAuthenticated ? gcmCiphers : cbcCiphers).get(id);
   if (!cipher) return undefined;
   const parameters = isAuthenticated
     ? gcmParameters(algorithm.take(TAG.sequence))
     : cbcParameters(algorithm.any());
-  return { isAuthenticated, recipients, cipher, ...parameters };
+  return { ...opened, cipher, ...parameters };
 }
 
 async function readRecipients(

@@ -2,12 +2,13 @@
 import { type ByteSource, type Chunks, rangeOf } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
-import { canonicalLines } from '../mime/canonical.ts';
 import { mimeShape, readParts } from '../mime/shape.ts';
 import { readMessage } from '../mime/header-section.ts';
+import { ID } from './algorithms.ts';
 import { ExpansionError, openCompressedData } from './compressed-data.ts';
 import { decodedBody, detectSmime } from './detect.ts';
 import { isMalformed } from './enveloped-data.ts';
+import { isLayerType, readLayerContent } from './layer-content.ts';
 import { openSignedData } from './signed-data.ts';
 
 /** SECURITY: each layer above costs one more pass over the message (test: deep signatures). */
@@ -58,7 +59,7 @@ async function contentOf(entity: ByteSource, limits: Limits): Promise<ByteSource
     case 'signed':
       return unpacked(entity, limits, signedContent);
     case 'compressed':
-      return unpacked(entity, limits, openCompressedData);
+      return unpacked(entity, limits, compressedContent);
     default:
       return detachedContent(entity, limits);
   }
@@ -80,7 +81,7 @@ function unpacked(
 ): ByteSource {
   const lines = async function* (): AsyncGenerator<Uint8Array, void> {
     const { header, body } = await readMessage(entity.open(), limits);
-    yield* canonicalLines(open(decodedBody(header, body), limits), 'normalise');
+    yield* open(decodedBody(header, body), limits);
   };
   return {
     // Not known before it is read; it only bounds ranges, which come from the content itself.
@@ -91,7 +92,12 @@ function unpacked(
 
 async function* signedContent(cms: Chunks, limits: Limits): AsyncGenerator<Uint8Array, void> {
   await using reader = await openSignedData(cms, limits);
-  if (reader.hasContent) yield* reader.content();
+  if (!reader.hasContent || !isLayerType(reader.contentType)) return;
+  yield* (await readLayerContent(reader.content(), reader.contentType)).entity;
+}
+
+async function* compressedContent(cms: Chunks, limits: Limits): AsyncGenerator<Uint8Array, void> {
+  yield* (await readLayerContent(openCompressedData(cms, limits), ID.data)).entity;
 }
 
 async function* cut(chunks: Chunks, start: number, end: number): AsyncGenerator<Uint8Array, void> {

@@ -20,6 +20,7 @@ import { makeBoundary, makeContentType, writeMultipart } from '../mime/multipart
 import { prepareEntity } from '../mime/prepare.ts';
 import { mimeShape } from '../mime/shape.ts';
 import { encodeBase64 } from '../mime/transfer-encoding.ts';
+import { ID } from './algorithms.ts';
 import { certificateCapabilities, selectContentCipher, type WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
@@ -32,6 +33,7 @@ import {
   type OpenedEnvelope,
   openEnvelope,
 } from './enveloped-data.ts';
+import { readLayerContent } from './layer-content.ts';
 import { encryptedEntity, layerAboveEncrypted } from './layers.ts';
 import type { SmimeDecryptionKey } from './recipient-info.ts';
 import { signingDigest, type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
@@ -157,7 +159,9 @@ export async function* verifyMessage(
     }
     const content = await detectSmime(message, limits);
     if (content === 'compressed') {
-      yield* unwrapMessage(header, openCompressedData(cmsBytes(message, limits), limits), limits);
+      const unpacked = openCompressedData(cmsBytes(message, limits), limits);
+      const { entity } = await readLayerContent(unpacked, ID.data);
+      yield* unwrapMessage(header, entity, limits, options.onInner);
       return { kind: 'decompressed', format: 'smime', algorithm: 'zlib' };
     }
     if (content !== 'signed') return { kind: 'not-verified', reason: 'not-signed' };
@@ -206,9 +210,12 @@ async function* release(
   envelope: OpenedEnvelope,
   { limits, onInner }: SmimeOptions,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { content, key, algorithm, isAuthenticated, isWeak } = envelope;
+  const { content, key, algorithm, isAuthenticated, isWeak, contentType } = envelope;
+  let isBareText = false;
   try {
-    yield* unwrapMessage(outer, unclosed(content), limits, onInner);
+    const inner = await readLayerContent(unclosed(content), contentType);
+    isBareText = inner.isBareText;
+    yield* unwrapMessage(outer, inner.entity, limits, onInner);
   } catch (error) {
     if (!isContentError(error)) throw error;
     await readToEnd(content);
@@ -223,6 +230,7 @@ async function* release(
     authenticated: isAuthenticated,
     algorithm,
     ...(isWeak && { weak: true }),
+    ...(isBareText && { isBareText }),
     signatures: [],
   };
 }

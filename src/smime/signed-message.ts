@@ -9,10 +9,10 @@ import { parseContentType } from '../mime/content-type.ts';
 import { unwrapMessage } from '../mime/entity.ts';
 import { fieldValue, fieldsNamed, type HeaderSection } from '../mime/header-section.ts';
 import { readParts } from '../mime/shape.ts';
-import { ID } from './algorithms.ts';
 import type { TrustContext } from './chain.ts';
 import { ContentDigest } from './content-digest.ts';
 import { decodedBody } from './detect.ts';
+import { isLayerType, readLayerContent } from './layer-content.ts';
 import { openSignedData, type SignedDataTail } from './signed-data.ts';
 import { judgeSigner, type SignedContent } from './signer-info.ts';
 
@@ -66,17 +66,19 @@ export async function* verifyOpaque(
   await using reader = await openSignedData(cms, limits);
   // A signature without content, or certificates alone: nothing is signed here.
   if (!reader.hasContent) return { kind: 'not-verified', reason: 'not-signed' };
-  if (reader.contentType !== ID.data) return { kind: 'not-verified', reason: 'unsupported' };
+  if (!isLayerType(reader.contentType)) return { kind: 'not-verified', reason: 'unsupported' };
   const digest = new ContentDigest(reader.digests);
-  yield* unwrapMessage(outer, digested(reader.content(), digest), limits, onInner);
+  const inner = await readLayerContent(digested(reader.content(), digest), reader.contentType);
+  yield* unwrapMessage(outer, inner.entity, limits, onInner);
   const tail = await reader.tail();
-  return judge(
+  const outcome = await judge(
     'opaque',
     tail,
     { contentType: reader.contentType, digests: digest.finish(), hasSurplusContent: false },
     trust,
     weak,
   );
+  return outcome.kind === 'verified' && inner.isBareText ? { ...outcome, isBareText: true } : outcome;
 }
 
 async function judge(

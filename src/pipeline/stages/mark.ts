@@ -21,6 +21,8 @@ export function markStage(_step: Extract<Step, { kind: 'mark' }>, context: Stage
   );
 }
 
+const BARE_TEXT = 'content=bare-text';
+
 function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: string): HeaderField[] {
   const innermost = done.findLastIndex(({ kind }) => kind === 'decrypted');
   const fields = done.flatMap((outcome, index) => {
@@ -35,6 +37,7 @@ function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: s
               `algorithm=${outcome.algorithm}`,
               `authenticated=${outcome.authenticated ? 'yes' : 'no'}`,
               ...(outcome.weak ? ['weak=yes'] : []),
+              ...(outcome.isBareText ? [BARE_TEXT] : []),
             ]),
           ),
           ...outcome.signatures.map((signature) => signatureField(signature, header, hostname)),
@@ -51,7 +54,11 @@ function marks(done: readonly StageOutcome[], header: HeaderSection, hostname: s
             ];
       case 'verified':
         return outcome.signatures.map((signature) =>
-          signatureField(signature, header, hostname, index < innermost),
+          signatureField(signature, header, hostname, [
+            // SECURITY: whoever signs around a ciphertext need not know what is in it (test: triple wrap).
+            ...(index < innermost ? ['covers=ciphertext'] : []),
+            ...(outcome.isBareText ? [BARE_TEXT] : []),
+          ]),
         );
       case 'not-verified':
         return outcome.reason === 'not-signed'
@@ -84,12 +91,11 @@ function layersField(done: readonly StageOutcome[], hostname: string): HeaderFie
   return [makeField('X-Postern-Layers', joined([hostname, `layers=${layers.join(',')}`]))];
 }
 
-/** SECURITY: whoever signs around a ciphertext need not know what is in it, so the mark says so (test: triple wrap). */
 function signatureField(
   result: SignatureResult,
   header: HeaderSection,
   hostname: string,
-  isAroundCiphertext = false,
+  notes: readonly string[] = [],
 ): HeaderField {
   return makeField(
     'X-Postern-Signature',
@@ -101,7 +107,7 @@ function signatureField(
       `from=${fromMatch(result, header)}`,
       ...(result.revocation === undefined ? [] : [`revocation=${result.revocation}`]),
       ...(result.weak ? ['weak=yes'] : []),
-      ...(isAroundCiphertext ? ['covers=ciphertext'] : []),
+      ...notes,
       ...(result.signer.length > 0 ? [`signer=${result.signer.slice(0, 5).map(plain).join(',')}`] : []),
       ...(result.reason === undefined ? [] : [`reason="${plain(result.reason)}"`]),
     ]),

@@ -87,8 +87,7 @@ const encrypted: Wrap = async (message) =>
 const detached: Wrap = async (message) =>
   (await runStage(signMessage(bytesSource(message), signer.signer, { limits, at: context.at }))).bytes;
 
-const opaque: Wrap = (message) => {
-  const content = entityOf(message);
+function opaqueCms(content: Buffer): Buffer {
   const digest = createHash('sha256').update(content).digest();
   const bare = writeDetachedSignature(digest, signer.signer, context.at);
   const marker = sequence(oid(ID.data));
@@ -96,8 +95,9 @@ const opaque: Wrap = (message) => {
   const start = bare.indexOf(Buffer.from([0x02, 0x01, 0x01, 0x31]));
   const full = sequence(oid(ID.data), tagged(0, octetString(content)));
   const body = sequence(bare.subarray(start, at), full, bare.subarray(at + marker.length));
-  return Promise.resolve(cmsMail(sequence(oid(ID.signedData), tagged(0, body))));
-};
+  return sequence(oid(ID.signedData), tagged(0, body));
+}
+const opaque: Wrap = (message) => Promise.resolve(cmsMail(opaqueCms(entityOf(message))));
 
 function compressedCms(content: Uint8Array, algorithm = '1.2.840.113549.1.9.16.3.8'): Buffer {
   const inner = sequence(oid(ID.data), tagged(0, octetString(deflateSync(content))));
@@ -209,6 +209,12 @@ test('an encrypted message below two broken signatures is opened, and both are r
     ['broken', 'broken'],
   );
   assert.match(text, /the innermost text/);
+});
+
+test('bare text: the marks say that a content had no MIME header', async () => {
+  const { text } = await received(cmsMail(opaqueCms(Buffer.from('a text'))));
+  assert.match(text, /X-Postern-Signature: gw\.example;\r\n signature=intact;[^]*;\r\n content=bare-text;/);
+  assert.match(text, /\r\n\r\na text\r\n$/);
 });
 
 test('layers end: below eight the rest is delivered as it is', async () => {

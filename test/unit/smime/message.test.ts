@@ -13,6 +13,7 @@ import {
   sequence,
   tagged,
 } from '../../../src/smime/ber-writer.ts';
+import { parseBer } from '../../../src/smime/der.ts';
 import { decryptMessage, encryptMessage, signMessage, verifyMessage } from '../../../src/smime/message.ts';
 import { writeRecipientInfo } from '../../../src/smime/recipient-info.ts';
 import { writeDetachedSignature } from '../../../src/smime/signed-data.ts';
@@ -69,14 +70,14 @@ function envelope(cms: Uint8Array, ...fields: readonly string[]): Buffer {
 }
 
 /** An envelope for alice whose content is exactly these bytes, padding included. */
-function rawEnvelope(padded: Uint8Array): Buffer {
+function rawEnvelope(padded: Uint8Array, contentType: string = ID.data): Buffer {
   const [key, iv] = [randomBytes(32), randomBytes(16)];
   const cipher = createCipheriv('aes-256-cbc', key, iv).setAutoPadding(false);
   const content = sequence(
     integer(0),
     element(0x31, writeRecipientInfo(alice.certificate, key)),
     sequence(
-      oid(ID.data),
+      oid(contentType),
       algorithmIdentifier(ID.aes256Cbc, octetString(iv)),
       element(0x80, cipher.update(padded), cipher.final()),
     ),
@@ -150,7 +151,9 @@ test('one outcome: whatever fails behind the private key is `failed`', async (t)
     ['bad padding', rawEnvelope(Buffer.from(`Content-Type: text/plain\r\n\r\n${'x'.repeat(84)}`))],
     ['random content', rawEnvelope(randomBytes(64_000))],
     ['random content that is long', rawEnvelope(randomBytes(640_000))],
-    ['content without a header', rawEnvelope(padded('no header here'))],
+    ['text that is no UTF-8', rawEnvelope(padded('no header here, gr\xfc\xdfe'))],
+    ['text with control characters', rawEnvelope(padded('no header here \x1b[2J'))],
+    ['header with a line that is none', rawEnvelope(padded('Content-Type: text/html\r\nhm\r\n\r\nx'))],
     ['header with NUL', rawEnvelope(padded('Content-Type: text/plain\0\r\n\r\n'))],
     ['body with NUL', rawEnvelope(padded('Content-Type: text/plain\r\n\r\nx\0y\r\n'))],
     ['empty content', rawEnvelope(Buffer.alloc(0))],
@@ -161,6 +164,26 @@ test('one outcome: whatever fails behind the private key is `failed`', async (t)
     await t.test(name, async () => {
       assert.deepEqual((await decrypt(bytes)).outcome, { kind: 'not-decrypted', reason: 'failed' });
     });
+  }
+});
+
+test('bare text: a content without a header is delivered as plain text, and says so', async () => {
+  const { bytes, outcome } = await decrypt(rawEnvelope(padded('<b>no header</b> here')));
+  assert.equal(outcome.kind === 'decrypted' && outcome.isBareText, true);
+  assert.equal(
+    bytes.toString('latin1'),
+    'From: alice@contoso.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n' +
+      'Content-Transfer-Encoding: quoted-printable\r\n\r\n<b>no header</b> here\r\n',
+  );
+});
+
+test('bare text: a changed ciphertext is damage', async () => {
+  const good = rawEnvelope(padded('a text without a header, long enough for several blocks of the cipher'));
+  const cms = Buffer.from(good.subarray(good.indexOf('\r\n\r\n')).toString('latin1'), 'base64');
+  for (let at = cms.length - 70; at < cms.length; at += 1) {
+    const changed = Buffer.from(cms);
+    changed.writeUInt8(changed.readUInt8(at) ^ 0x80, at);
+    assert.deepEqual((await decrypt(envelope(changed))).outcome, { kind: 'not-decrypted', reason: 'failed' });
   }
 });
 
@@ -383,13 +406,39 @@ test('opaque structures that hold no signed mail', async (t) => {
   const table: readonly (readonly [string, Buffer, string])[] = [
     ['certificates only', envelope(certificatesOnly), 'not-signed'],
     ['detached signature without its content', envelope(p7s()), 'not-signed'],
-    ['content without a header', envelope(opaque(Buffer.from('hello'))), 'malformed'],
+    ['content that is no text', envelope(opaque(Buffer.from('hell\xf6', 'latin1'))), 'malformed'],
     ['trailing bytes', envelope(Buffer.concat([opaque(Buffer.from(ENTITY)), Buffer.from([0])])), 'malformed'],
     ['encrypted', await encrypt(MESSAGE), 'not-signed'],
   ];
   for (const [name, bytes, reason] of table) {
     await t.test(name, async () => {
       assert.deepEqual((await verify(bytes)).outcome, { kind: 'not-verified', reason });
+    });
+  }
+});
+
+test('bare text: an opaque signature over a text without a header', async () => {
+  const { bytes, outcome } = await verify(envelope(opaque(Buffer.from('hello'))));
+  assert.equal(firstSignature(outcome).integrity, 'intact');
+  assert.equal(outcome.kind === 'verified' && outcome.isBareText, true);
+  assert.match(bytes.toString('latin1'), /text\/plain; charset=utf-8\r\n[^]*\r\n\r\nhello\r\n$/);
+});
+
+test('a CMS structure inside an envelope needs no MIME around it', async (t) => {
+  const cms = opaque(Buffer.from(ENTITY));
+  const { children } = parseBer(cms);
+  const body = children[1]?.children[0]?.raw;
+  assert.ok(body);
+  for (const [name, type, content] of [
+    ['as data', ID.data, cms],
+    ['as its own type', ID.signedData, body],
+  ] as const) {
+    await t.test(name, async () => {
+      const decrypted = await decrypt(rawEnvelope(padded(content.toString('latin1')), type));
+      assert.equal(decrypted.outcome.kind, 'decrypted');
+      const { bytes, outcome } = await verify(decrypted.bytes);
+      assert.equal(firstSignature(outcome).integrity, 'intact');
+      assert.match(bytes.toString('latin1'), /\r\n\r\nhello\r\n$/);
     });
   }
 });
