@@ -3,6 +3,7 @@
 import { type ByteSource, type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { HeaderProtection } from '../core/plan.ts';
+import { asciiField, namesUtf8Address } from './ascii-header.ts';
 import { repairBase64 } from './base64-lines.ts';
 import { entityHeader } from './entity.ts';
 import { divideFields } from './header-protection.ts';
@@ -31,7 +32,11 @@ type Encoding = 'quoted-printable' | 'base64' | '7bit';
 
 /** QUIRK: Exchange breaks lines from about 989 octets on, though 998 are allowed (test: exchange-line). */
 const MAX_LINE_OCTETS = 980;
-const IDENTITY = new Set(['', '7bit', '8bit', 'binary']);
+/** Encodings of their own, which nothing may be put around (RFC 2045 §6.3), and known ones that are misspelt. */
+const PRIVATE_ENCODING =
+  /^(?:x-)?(?:uu|uue|uuencode|yenc|yencode|(?:mac-)?binhex(?:40)?|gzip\w*|compress)$|base64.|.base64|quoted/;
+/** RFC 2046 §5.2.2, §5.2.3: these are 7-bit, or damaged. */
+const NEVER_ENCODED = new Set(['partial', 'external-body', 'rfc822', 'global']);
 const CRLF = Buffer.from('\r\n');
 
 /**
@@ -54,7 +59,8 @@ export async function prepareEntity(
   const edits = parts.flatMap((part) => editsOf(part, encodings.get(part))).sort((a, b) => a.start - b.start);
   const own = root.header.fields;
   const fields = hasUnlabelled8bit(root) ? [makeField('Content-Type', 'text/plain'), ...own] : own;
-  const { outer, content } = divideFields({ fields }, protection);
+  const { outer, content: divided } = divideFields({ fields }, protection);
+  const content = divided.map((field) => (namesUtf8Address(field) ? field : sevenBit(field, root)));
   const encoding = encodings.get(root);
   const head = entityHeader(encoding === undefined ? content : withEncoding(content, encoding));
   return {
@@ -82,11 +88,18 @@ function newEncoding(part: ScannedPart): Encoding | undefined {
   if (part.header === undefined || part.defects.length > 0) {
     throw malformed(part.defects[0] ?? 'a part that must be encoded cannot be read');
   }
-  // RFC 2046 §5.2: the other message types may not be encoded.
-  if (part.contentType.type === 'message') return undefined;
-  if (part.encoding === 'base64' || part.encoding === 'quoted-printable') return part.encoding;
-  if (!IDENTITY.has(part.encoding)) return undefined;
-  return part.contentType.type === 'text' ? 'quoted-printable' : 'base64';
+  const { type, subtype } = part.contentType;
+  const { encoding } = part;
+  const own = encoding === 'base64' || encoding === 'quoted-printable' ? encoding : undefined;
+  const isFixed =
+    (own === undefined && PRIVATE_ENCODING.test(encoding)) ||
+    (type === 'message' && NEVER_ENCODED.has(subtype));
+  if (isFixed && facts.is8bit) throw malformed('8-bit bytes in a part that cannot be encoded');
+  // Other message types are read by programs that expect them as they are.
+  if (isFixed || (type === 'message' && !facts.is8bit)) return undefined;
+  if (own !== undefined) return own;
+  // QUIRK: other labels are no encoding but "8-bit" or "7bits": readers take the body as it is (test: odd labels).
+  return type === 'text' || type === 'message' ? 'quoted-printable' : 'base64';
 }
 
 /** A composite part labelled 8bit becomes 7bit if nothing inside it is 8-bit any more (RFC 2045 §6.4). */
@@ -99,7 +112,7 @@ function relabelComposites(
     const isKept8bit = isProtected(part) || (part.kind === 'leaf' && encodings.get(part) === undefined);
     if (isKept8bit && part.regions.some((region) => region.meter.facts().is8bit))
       addWithParents(holds8bit, part);
-    if (part.is8bitHeader) addWithParents(holds8bit, part.parent);
+    if (part.is8bitHeader && isProtected(part)) addWithParents(holds8bit, part.parent);
   }
   for (const part of parts) {
     if (part.kind === 'leaf' || holds8bit.has(part) || isProtected(part)) continue;
@@ -114,8 +127,11 @@ function addWithParents(set: Set<ScannedPart>, part: ScannedPart | undefined): v
 function editsOf(part: ScannedPart, encoding: Encoding | undefined): Edit[] {
   if (isProtected(part)) return [];
   const edits: Edit[] = part.padding.map((range) => ({ ...range, open: () => [] }));
-  if (part.depth > 0 && encoding !== undefined && part.header !== undefined) {
-    const bytes = Buffer.concat([writeHeaderSection(partFields(part, encoding)), CRLF]);
+  if (part.depth > 0 && part.header === undefined && part.is8bitHeader)
+    throw malformed('a header with 8-bit bytes cannot be read');
+  if (part.depth > 0 && (encoding !== undefined || part.is8bitHeader) && part.header !== undefined) {
+    const fields = partFields(part, encoding).map((field) => sevenBit(field, part));
+    const bytes = Buffer.concat([writeHeaderSection(fields), CRLF]);
     edits.push({ start: part.start, end: part.bodyStart, open: () => [bytes] });
   }
   for (const region of part.regions) {
@@ -140,11 +156,16 @@ function encodeRegion(source: ByteSource, { start, end }: Region, from: string, 
 }
 
 /** Fields of a part under its new encoding; the message in a message/rfc822 needs MIME-Version for it to count. */
-function partFields(part: ScannedPart, encoding: Encoding): readonly HeaderField[] {
+function partFields(part: ScannedPart, encoding: Encoding | undefined): readonly HeaderField[] {
   const fields = part.header?.fields ?? [];
+  if (encoding === undefined) return fields;
   const isBareMessage =
     part.parent?.kind === 'message' && !fields.some((field) => isNamed(field, 'MIME-Version'));
   return withEncoding(isBareMessage ? [...fields, makeField('MIME-Version', '1.0')] : fields, encoding);
+}
+
+function sevenBit(field: HeaderField, { contentType }: ScannedPart): HeaderField {
+  return asciiField(field, contentType.parameters.get('charset'));
 }
 
 function withEncoding(fields: readonly HeaderField[], encoding: Encoding): readonly HeaderField[] {

@@ -100,6 +100,30 @@ test('what is signed is intact, in whatever chunks it is read', async () => {
   );
 });
 
+test('what a client signed keeps every byte below our signature', async () => {
+  const clientSigned = body.map((lines) => {
+    const entity = latin1(`Content-Type: text/plain\r\n\r\n${lines.join('\r\n')}`);
+    const digest = createHash('sha384').update(entity).digest();
+    const mail = signedMail(entity, writeDetachedSignature(digest, bob.signer, at));
+    return mail.subarray(mail.indexOf('Content-Type:'));
+  });
+  await fc.assert(
+    fc.asyncProperty(clientSigned, body, sizesArbitrary, async (part, lines, sizes) => {
+      const bytes = Buffer.concat([
+        latin1('From: rsa@contoso.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; '),
+        latin1(`boundary="=_m"\r\n\r\n--=_m\r\n\r\n${lines.join('\r\n')}\r\n--=_m\r\n`),
+        part,
+        latin1('\r\n--=_m--\r\n'),
+      ]);
+      const signed = await runStage(signMessage(chunkedSource(bytes, sizes), alice.signer, { limits, at }));
+      assert.ok(signed.bytes.includes(Buffer.concat([latin1('\r\n--=_m\r\n'), part, latin1('\r\n--=_m--')])));
+      const { outcome } = await runStage(verifyMessage(chunkedSource(part, sizes), world.trust, { limits }));
+      assert.equal(judgement(outcome)[1], 'intact');
+    }),
+    { numRuns: 40 },
+  );
+});
+
 test('signed, then encrypted: the signature survives', async () => {
   await fc.assert(
     fc.asyncProperty(message, sizesArbitrary, async (bytes, sizes) => {

@@ -33,9 +33,9 @@ const untouched: readonly (readonly [string, string])[] = [
   ['quoted-printable in lines of 60', `${TYPE}${QP}\r\n${'=E4'.repeat(19)}=\r\n=E4\r\n`],
   [
     'a part with an encoding that is not known',
-    `Content-Type: a/b\r\n${encoding('x-uue')}\r\nbegin \r\n\xe9\r\n`,
+    `Content-Type: a/b\r\n${encoding('x-uue')}\r\nbegin \r\ne\r\n`,
   ],
-  ['a part in the quotes of an encoding', `${TYPE}${encoding('"base64"')}\r\n\xe9\r\n`],
+  ['a part in the quotes of an encoding', `${TYPE}${encoding('"base64"')}\r\nYQ== \r\n`],
   [
     'multipart/signed',
     `Content-Type: multipart/signed; boundary=b\r\n\r\n\xe9 \r\n--b \r\n${TYPE}\r\n\xe9 \r\n--b--\r\n`,
@@ -177,6 +177,34 @@ const changes: readonly (readonly [string, string, string])[] = [
     `${mixed}${encoding('8bit')}\r\n--b\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\n\xe9 \r\n--s--\r\n--b\r\n\r\n\xe9\r\n--b--\r\n`,
     `${mixed}${encoding('8bit')}\r\n--b\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\n\xe9 \r\n--s--\r\n--b\r\n${QP}\r\n=E9\r\n--b--\r\n`,
   ],
+  ...['8-bit', '8 bit', '7bits', '6bit', 'utf-8'].map(
+    (label) =>
+      [
+        `odd labels: ${label} is no encoding`,
+        `${TYPE}${encoding(label)}\r\ncaf\xe9\r\n`,
+        `${TYPE}${QP}\r\ncaf=E9\r\n`,
+      ] as const,
+  ),
+  [
+    'a delivery report with 8-bit text',
+    'Content-Type: message/delivery-status\r\n\r\nDiagnostic-Code: smtp; caf\xe9\r\n',
+    `Content-Type: message/delivery-status\r\n${QP}\r\nDiagnostic-Code: smtp; caf=E9\r\n`,
+  ],
+  [
+    'an 8-bit file name over a clean body',
+    `${mixed}\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1; name="caf\xe9.txt"\r\n\r\nx\r\n--b--\r\n`,
+    `${mixed}\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1;\r\n name*=iso-8859-1''caf%E9.txt\r\n\r\nx\r\n--b--\r\n`,
+  ],
+  [
+    'an 8-bit file name of the message itself',
+    'Content-Type: image/png\r\nContent-Disposition: attachment; filename=caf\xc3\xa9.png; size=3\r\n\r\nx\r\n',
+    "Content-Type: image/png\r\nContent-Disposition: attachment;\r\n filename*=utf-8''caf%C3%A9.png; size=3\r\n\r\nx\r\n",
+  ],
+  [
+    'the header of a forwarded message',
+    `${mixed}\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: J\xc3\xbcrgen <j@x.example>\r\nSubject: gr\xc3\xbc\xc3\x9fe aus\r\n K\xc3\xb6ln\r\n\r\nx\r\n--b--\r\n`,
+    `${mixed}\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: =?utf-8?B?SsO8cmdlbg==?= <j@x.example>\r\nSubject: =?utf-8?B?Z3LDvMOfZQ==?= aus\r\n =?utf-8?B?S8O2bG4=?=\r\n\r\nx\r\n--b--\r\n`,
+  ],
 ];
 for (const [name, text, wanted] of changes) {
   test(`encoded anew: ${name}`, async () => {
@@ -195,6 +223,11 @@ const refused: readonly (readonly [string, string])[] = [
   ['a part with two types', `${TYPE}Content-Type: text/html\r\n\r\n\xe9\r\n`],
   ['a multipart without boundary', 'Content-Type: multipart/mixed\r\n\r\n\xe9\r\n'],
   ['a multipart in base64', `${mixed}${BASE64}\r\n--b\r\n\r\n\xe9\r\n--b--\r\n`],
+  ['8-bit bytes in an encoding of its own', `Content-Type: a/b\r\n${encoding('x-yenc')}\r\n\xe9\r\n`],
+  ['8-bit bytes in the quotes of an encoding', `${TYPE}${encoding('"base64"')}\r\n\xe9\r\n`],
+  ['8-bit bytes in half a message', 'Content-Type: message/partial\r\n\r\n\xe9\r\n'],
+  ['8-bit bytes where a media type stands', 'Content-Type: text/pl\xe4in\r\n\r\nx\r\n'],
+  ['an 8-bit header that cannot be read', `${mixed}\r\n--b\r\nno h\xe9ader\r\n\r\nx\r\n--b--\r\n`],
   ['parts after the closing delimiter', `${mixed}\r\n--b\r\n\r\nx\r\n--b--\r\n--b\r\n\r\n\xe9\r\n--b--\r\n`],
 ];
 for (const [name, text] of refused) {
