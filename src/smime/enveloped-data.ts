@@ -178,7 +178,10 @@ async function readHead(reader: BerReader, options: EnvelopeOptions): Promise<En
   const algorithm = fieldsOf(parseBer(await reader.element()));
   const id = oidOf(algorithm.take(TAG.oid));
   const hasContent = (await reader.isNext(CONTENT)) || (await reader.isNext(CONTENT | 0x20));
-  if (!isLayerType(inner) || !hasContent) return undefined;
+  // SECURITY: the tag does not cover the type, so a changed one would change what the content is taken for (test: a flipped
+  // bit in an authenticated envelope).
+  const isRead = isAuthenticated ? inner === ID.data : isLayerType(inner);
+  if (!isRead || !hasContent) return undefined;
   const opened = { isAuthenticated, recipients, contentType: inner };
   const weak = isAuthenticated ? undefined : readWeakCipher(id, algorithm, options.weak ?? []);
   if (weak) return { ...opened, tagBytes: 0, ...weak };
