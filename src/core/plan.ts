@@ -11,6 +11,8 @@ export interface HeaderProtection {
   readonly hp: 'clear' | 'cipher';
   /** Only with `cipher`: the outer Subject becomes a placeholder. */
   readonly isSubjectHidden: boolean;
+  /** Only with a hidden Subject: it also stands on top of the text (RFC 9788 §5.2.2). */
+  readonly hasLegacyDisplay?: true;
 }
 
 /** Algorithms that no longer protect, and that are read only where the policy names them. */
@@ -28,6 +30,8 @@ export type Step =
       /** The body changes: signatures over the old one (DKIM, ARC) go as well. */
       readonly isRewritten?: boolean;
     }
+  /** Puts the Subject on top of the text; before the step that hides it. */
+  | { readonly kind: 'legacy-display' }
   | {
       readonly kind: 'sign';
       readonly format: KeyFormat;

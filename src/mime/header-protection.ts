@@ -20,7 +20,9 @@ const TELLING = new Set(['thread-topic', 'keywords', 'comments']);
 const TRANSPORT =
   /^(received|return-path|dkim-signature|authentication-results|arc-.*|x-ms-exchange-.*|x-postern-.*)$/;
 const REPLY_PREFIX = /^\s*(?:[a-z]{1,4}(?:\[\d+\])?:\s*)+/i;
-const OWN_PARAMETERS =
+const OWN_PARAMETERS = /;[ \t\r\n]*(?:hp|protected-headers)[ \t]*=[ \t]*(?:"[^"\r\n]*"|[^;\s"]*)/gi;
+/** Where the text has no Legacy Display Element of ours. */
+const EARLIER_PARAMETERS =
   /;[ \t\r\n]*(?:hp|hp-legacy-display|protected-headers)[ \t]*=[ \t]*(?:"[^"\r\n]*"|[^;\s"]*)/gi;
 const MAX_LINE_OCTETS = 900;
 
@@ -33,7 +35,7 @@ export function divideFields(header: HeaderSection, protection: HeaderProtection
   const inner = outer.filter((field) => isProtected(field) || isHidden(field));
   const left = outer.flatMap((field) => shown(field, isHidden));
   const said = isCipher ? left.filter(isProtected).map(outerCopy) : [];
-  return { outer: left, content: [...inner.map(tidy), ...said, ...labelled(content, protection.hp)] };
+  return { outer: left, content: [...inner.map(tidy), ...said, ...labelled(content, protection)] };
 }
 
 /** SECURITY: what repeats the Subject under another name would give it away (test: thread-topic). */
@@ -76,7 +78,10 @@ function tidy(field: HeaderField): HeaderField {
 }
 
 /** The Content-* fields with hp= on Content-Type, and without such parameters of an earlier life of the message. */
-function labelled(content: readonly HeaderField[], hp: HeaderProtection['hp']): readonly HeaderField[] {
+function labelled(
+  content: readonly HeaderField[],
+  { hp, hasLegacyDisplay }: HeaderProtection,
+): readonly HeaderField[] {
   const at = content.findIndex((field) => isNamed(field, 'Content-Type'));
   const type = content[at];
   if (type === undefined)
@@ -84,7 +89,8 @@ function labelled(content: readonly HeaderField[], hp: HeaderProtection['hp']): 
   const { parameters } = parseContentType(fieldValue(type));
   const hasOwn = ['hp', 'hp-legacy-display', 'protected-headers'].some((name) => parameters.has(name));
   const text = type.raw.toString('latin1');
-  const kept = (hasOwn ? text.replace(OWN_PARAMETERS, '') : text).replace(/[;\s]{1,998}$/, '');
+  const own = hasLegacyDisplay ? OWN_PARAMETERS : EARLIER_PARAMETERS;
+  const kept = (hasOwn ? text.replace(own, '') : text).replace(/[;\s]{1,998}$/, '');
   const raw = Buffer.from(`${kept};\r\n hp="${hp}"\r\n`, 'latin1');
   return content.with(at, { name: type.name, raw });
 }

@@ -6,6 +6,7 @@ import { decryptStage } from './stages/decrypt.ts';
 import { dkimStage } from './stages/dkim.ts';
 import { doneStage } from './stages/done.ts';
 import { encryptStage } from './stages/encrypt.ts';
+import { legacyDisplayStage } from './stages/legacy-display.ts';
 import { markStage } from './stages/mark.ts';
 import { signStage } from './stages/sign.ts';
 import { stripStage } from './stages/strip.ts';
@@ -17,6 +18,8 @@ export function stageFor(step: Step, context: StageContext): Promise<Stage> | St
       return stripStage(step, context);
     case 'sign':
       return signStage(step, context);
+    case 'legacy-display':
+      return legacyDisplayStage(step, context);
     case 'encrypt':
       return encryptStage(step, context);
     case 'decrypt':

@@ -36,6 +36,7 @@ function copyFor(group: NonEmpty<Sending>): Copy {
   const protecting = protection && { protection };
   const isRewritten = sign !== undefined || encrypt !== undefined;
   const steps: Step[] = [{ kind: 'strip', direction: 'outbound', ...(isRewritten && { isRewritten }) }];
+  if (protection?.hasLegacyDisplay) steps.push({ kind: 'legacy-display' });
   const keys = uniqueKeys(group);
   if (encrypt !== undefined && isNonEmpty(keys)) {
     const isCombined = sign !== undefined && sign.format === 'pgp' && encrypt.format === 'pgp';

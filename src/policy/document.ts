@@ -129,6 +129,10 @@ const treatment = {
     .enum(['off', 'signed', 'confidential-subject'])
     .optional()
     .describe('Header fields inside the signature or encryption (RFC 9788). Default: off'),
+  legacy_display: z
+    .boolean()
+    .optional()
+    .describe('The hidden Subject also stands on top of the text (RFC 9788). Default: true'),
   calendar: z.literal('exempt').optional().describe('Exempts invitations from encrypt: required'),
 };
 
@@ -266,6 +270,8 @@ function checkTreatment(value: TreatmentFields, context: Context): void {
     report('protect_headers', 'a Subject is confidential in encrypted mail only; write signed');
   if (value.encrypt === 'never' && value.sign === 'none' && value.protect_headers === 'signed')
     report('protect_headers', 'has no meaning where nothing is signed or encrypted; remove it');
+  if (value.legacy_display !== undefined && value.protect_headers !== 'confidential-subject')
+    report('legacy_display', 'goes with protect_headers: confidential-subject only; remove it');
   if (value.smime !== undefined && value.encrypt === 'never')
     report('smime', 'has no meaning beside encrypt: never; remove it');
   // One message never carries S/MIME inside OpenPGP of ours, or the reverse.

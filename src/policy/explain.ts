@@ -83,6 +83,7 @@ const describe: Describe = {
   verify: (step) => `verify signatures; if invalid ${step.onInvalid}`,
   'compare-header': () => 'compare protected header fields with the outer ones, and restore the Subject',
   mark: () => 'mark with the results',
+  'legacy-display': () => 'put the Subject on top of the text',
   dkim: (step) => `sign with DKIM for ${step.domain}`,
   done: (step) => `mark as done for the rules of the tenant (${step.direction})`,
 };

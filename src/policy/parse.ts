@@ -168,6 +168,7 @@ function toTreatment(document: TreatmentDocument): Treatment {
     alreadyEncrypted: document.already_encrypted ?? 'pass',
     isCalendarExempt: document.calendar === 'exempt',
     protectHeaders: document.protect_headers ?? 'off',
+    hasLegacyDisplay: document.legacy_display ?? true,
     ...(document.smime && { smimeContent: document.smime.content }),
   };
 }

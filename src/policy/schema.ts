@@ -222,6 +222,7 @@ export type Treatment =
       /** Whether invitations are exempt from `required`. */
       readonly isCalendarExempt: boolean;
       readonly protectHeaders: ProtectHeaders;
+      readonly hasLegacyDisplay: boolean;
       /** How S/MIME content is encrypted; default: `auto`. */
       readonly smimeContent?: ContentMode;
     };

@@ -66,7 +66,7 @@ export function applyTreatment(
 
 /** Fields can be added to a payload that the gateway makes, and never to one that the client signed. */
 function findProtection(
-  { protectHeaders }: Protect,
+  { protectHeaders, hasLegacyDisplay }: Protect,
   facts: Facts,
   sign: KeyUse | undefined,
   encrypt: KeyUse | undefined,
@@ -76,7 +76,11 @@ function findProtection(
     return { because: '; header fields stay as they are beside the signature of the client' };
   const isSubjectHidden = encrypt !== undefined && protectHeaders === 'confidential-subject';
   return {
-    protection: { hp: encrypt === undefined ? 'clear' : 'cipher', isSubjectHidden },
+    protection: {
+      hp: encrypt === undefined ? 'clear' : 'cipher',
+      isSubjectHidden,
+      ...(isSubjectHidden && hasLegacyDisplay && { hasLegacyDisplay }),
+    },
     because: `; protects header fields${isSubjectHidden ? ' and hides the Subject' : ''}`,
   };
 }

@@ -66,6 +66,7 @@ const treatment: fc.Arbitrary<Treatment> = fc.oneof(
         alreadyEncrypted: fc.constantFrom('pass', 'refuse'),
         isCalendarExempt: fc.boolean(),
         protectHeaders: fc.constantFrom('off', 'signed', 'confidential-subject'),
+        hasLegacyDisplay: fc.boolean(),
       },
       { noNullPrototype: true },
     ),

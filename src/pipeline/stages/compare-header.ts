@@ -4,6 +4,7 @@ import type { StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
 import { compareHeaders, type Comparison, type Layers, withSubject } from '../../mime/header-compare.ts';
 import { type HeaderField, makeField, readMessage, writeHeaderSection } from '../../mime/header-section.ts';
+import { dropLegacyDisplay } from '../../mime/legacy-display.ts';
 import { readProtectedHeader } from '../../mime/protected-header.ts';
 import type { Stage, StageContext } from '../stage.ts';
 import { joined } from './mark.ts';
@@ -19,8 +20,12 @@ export function compareHeaderStage(
     async *run(input) {
       const layers = layersOf(done);
       const found = layers && (await readProtectedHeader(input, inner.header, limits));
-      const { header, body } = await readMessage(input.open(), limits);
-      const compared = layers && found && compareHeaders(found, header, layers);
+      const { header: outer, body: first } = await readMessage(input.open(), limits);
+      await first[Symbol.asyncIterator]().return?.();
+      const compared = layers && found && compareHeaders(found, outer, layers);
+      const isSpare = layers?.isDecrypted && compared && showsSubject(compared.outcome);
+      const shown = isSpare ? await dropLegacyDisplay(input, limits) : undefined;
+      const { header, body } = await readMessage(shown ?? input.open(), limits);
       const { fields } = compared?.subject ? withSubject(header, compared.subject) : header;
       const marks = isMarked && compared ? [markOf(compared.outcome, hostname)] : [];
       yield writeHeaderSection([...marks, ...fields]);
@@ -29,6 +34,11 @@ export function compareHeaderStage(
       return compared?.outcome ?? { kind: 'headers' };
     },
   };
+}
+
+/** RFC 9788 §4.5.3: then a Subject on top of the text says it a second time. */
+function showsSubject({ form, subject }: Comparison['outcome']): boolean {
+  return form === 'hp-cipher' && (subject === 'same' || subject === 'restored');
 }
 
 /** Written here and not by the mark stage, which begins before the end of this one. Names only, never values. */

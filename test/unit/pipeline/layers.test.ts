@@ -11,6 +11,7 @@ import { bytesSource, collect } from '../../../src/core/bytes.ts';
 import type { KeyId } from '../../../src/core/key.ts';
 import { defaultLimits } from '../../../src/core/limits.ts';
 import { silentLog } from '../../../src/core/log.ts';
+import type { Step } from '../../../src/core/plan.ts';
 import type { StageOutcome } from '../../../src/core/outcome.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { memoryTenantKeys } from '../../../src/keys/memory.ts';
@@ -33,7 +34,7 @@ import { coversEncrypted } from '../../../src/smime/layers.ts';
 import { encryptMessage, signMessage } from '../../../src/smime/message.ts';
 import { writeDetachedSignature } from '../../../src/smime/signed-data.ts';
 import { openHolds } from '../../../src/storage/hold.ts';
-import { factsOf, policyOf, policyText, TENANT_A } from '../../support/policy.ts';
+import { address, factsOf, policyOf, policyText, TENANT_A } from '../../support/policy.ts';
 import { cmsMail, createWorld, limits, mail, runStage } from '../../support/smime.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-layers-'));
@@ -215,6 +216,42 @@ test('bare text: the marks say that a content had no MIME header', async () => {
   const { text } = await received(cmsMail(opaqueCms(Buffer.from('a text'))));
   assert.match(text, /X-Postern-Signature: gw\.example;\r\n signature=intact;[^]*;\r\n content=bare-text;/);
   assert.match(text, /\r\n\r\na text\r\n$/);
+});
+
+test('legacy display: on top of the encrypted text, and gone where the Subject is back', async (t) => {
+  const plain = Buffer.concat([mail('Subject: Dinner plans', ''), PLAIN]);
+  const protection = { hp: 'cipher', isSubjectHidden: true, hasLegacyDisplay: true } as const;
+  const id = `smime:${anna.certificate.fingerprint}` as KeyId;
+  const copy = (steps: readonly Step[]) => ({
+    recipients: [{ address: address('anna@contoso.example') }] as const,
+    steps,
+    leg: { kind: 'internet' } as const,
+    mustEncrypt: true,
+    rule: 'r',
+  });
+  const encrypt = { kind: 'encrypt', format: 'smime', keys: [id] } as const;
+  const cases: readonly (readonly [string, readonly Step[], boolean])[] = [
+    ['encrypted', [{ kind: 'legacy-display' }, { ...encrypt, protection }], true],
+    [
+      'signed inside: the signature covers it',
+      [{ kind: 'legacy-display' }, { kind: 'sign', format: 'smime', key: id, protection }, encrypt],
+      false,
+    ],
+  ];
+  for (const [title, steps, isGone] of cases) {
+    await t.test(title, async () => {
+      await using sent = await runCopy(copy(steps), bytesSource(plain), holds, context);
+      const bytes = await collect(sent.body.open(), 10_000_000);
+      assert.match(bytes.toString('latin1'), /^Subject: \[\.\.\.\]\r\n/m);
+      const { text, outcomes } = await received(bytes);
+      const compared = outcomes.find((outcome) => outcome.kind === 'header-compared');
+      assert.equal(compared?.subject, 'restored');
+      assert.match(text, /^Subject: Dinner plans\r\n/m);
+      assert.equal(/\r\n\r\nSubject: Dinner plans\r\n\r\nthe innermost text/.test(text), !isGone);
+      assert.equal(text.includes('hp-legacy-display'), !isGone);
+      assert.match(text, /\r\n\r\nthe innermost text\r\n/);
+    });
+  }
 });
 
 test('layers end: below eight the rest is delivered as it is', async () => {

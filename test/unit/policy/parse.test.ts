@@ -92,6 +92,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     alreadyEncrypted: 'refuse',
     isCalendarExempt: true,
     protectHeaders: 'off',
+    hasLegacyDisplay: true,
   });
   assert.deepEqual(two?.when.header, { name: 'x-label', kind: 'present', isPresent: false });
   assert.deepEqual(two?.treatment, { kind: 'refuse', text: 'Not like this.' });
