@@ -5,6 +5,7 @@ import type { NonEmpty } from './core/non-empty.ts';
 import type { NotDecryptedReason, SignatureResult, StageOutcome } from './core/outcome.ts';
 import { fieldsNamed, type HeaderSection } from './mime/header-section.ts';
 import { mimeShape } from './mime/shape.ts';
+import { isFarFromDate, matchSigner } from './pipeline/signer-match.ts';
 
 /** `invalid`: a bad signature, damaged, or not what the action needs. `no-key`: no key fits. */
 export type WorkStatus = 'ok' | 'invalid' | 'no-key';
@@ -102,13 +103,19 @@ function judgeSignatures(
   header: HeaderSection,
   author: Address | undefined,
 ): Verdict {
-  const lines = signatures.map(describeSignature);
+  const isFar = signatures.some((one) => one.integrity === 'intact' && isFarFromDate(one, header));
+  const lines = [
+    ...signatures.map(describeSignature),
+    ...(isFar ? ['the signature was made more than an hour from the Date of the message'] : []),
+  ];
   if (signatures.some(({ integrity }) => integrity === 'broken'))
     return verdict('invalid', 'the signature is broken: the content is not what was signed', ...lines);
   const good = signatures.filter(({ integrity, trust }) => integrity === 'intact' && trust === 'trusted');
   if (good.length > 0) {
     if (author && good.some(({ signer }) => signer.includes(author.key)))
       return verdict('ok', `the signature of ${author.text} is valid`, ...lines);
+    if (author && good.some((one) => matchSigner(one, header, 'Sender') === 'signer'))
+      return verdict('invalid', `the signature is that of the Sender, not of ${author.text}`, ...lines);
     if (author) return verdict('invalid', `the signature is not that of ${author.text}`, ...lines);
     return fieldsNamed(header, 'From').length === 0
       ? verdict('ok', 'the signature is valid; the message names no author in From', ...lines)

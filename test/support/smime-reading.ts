@@ -1,11 +1,13 @@
 // Reads S/MIME vectors with the product's own functions and puts the result into words: messages pass by pass, as the
 // gateway does it (first decrypt, then verify), and bare CMS structures.
+import type { Address } from '../../src/core/address.ts';
 import { bytesSource } from '../../src/core/bytes.ts';
 import type { StageOutcome } from '../../src/core/outcome.ts';
 import type { Step, WeakAlgorithm } from '../../src/core/plan.ts';
-import { readMessage } from '../../src/mime/header-section.ts';
+import { type HeaderSection, readMessage } from '../../src/mime/header-section.ts';
 import { mimeShape } from '../../src/mime/shape.ts';
 import { inLayers } from '../../src/pipeline/layers.ts';
+import { isFarFromDate } from '../../src/pipeline/signer-match.ts';
 import { replaces } from '../../src/pipeline/stage.ts';
 import { BerError } from '../../src/smime/ber-reader.ts';
 import type { TrustContext } from '../../src/smime/chain.ts';
@@ -24,7 +26,7 @@ import { limits, runStage } from './smime.ts';
 export interface Reading {
   /** What each pass of the gateway took off, outermost first. */
   readonly layers: readonly string[];
-  /** Whether the signature that the first pass found is valid, trusted and the author's. */
+  /** Whether the signature that the first pass found is valid, trusted, the author's and about as old as the Date. */
   readonly isAuthors: boolean;
   /** The message after the last pass. */
   readonly content: Buffer;
@@ -65,9 +67,15 @@ export async function readLayers(
       ...outcomes.flatMap(wordsOf),
       shape.kind === 'ambiguous' ? 'ambiguous' : shape.contentType.mediaType,
     ],
-    isAuthors: plain.length > 0 && author !== undefined && judge(plain, header, author).status === 'ok',
+    isAuthors: author !== undefined && isGood(plain, header, author),
     content,
   };
+}
+
+function isGood(outcomes: readonly StageOutcome[], header: HeaderSection, author: Address): boolean {
+  const signatures = outcomes.flatMap((outcome) => (outcome.kind === 'verified' ? outcome.signatures : []));
+  if (signatures.length === 0 || signatures.some((each) => isFarFromDate(each, header))) return false;
+  return judge(outcomes, header, author).status === 'ok';
 }
 
 /** A signature around an encrypted message is verified before the message is opened. */

@@ -1,14 +1,8 @@
 // Writes what decrypt and verify found into X-Postern-* fields on top of the message. Forged ones are gone by then.
 import type { SignatureResult, StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
-import {
-  fieldsNamed,
-  fieldValue,
-  type HeaderField,
-  type HeaderSection,
-  makeField,
-} from '../../mime/header-section.ts';
-import { parseAddressList } from '../../mime/address-list.ts';
+import { type HeaderField, type HeaderSection, makeField } from '../../mime/header-section.ts';
+import { isFarFromDate, matchSigner } from '../signer-match.ts';
 import type { Stage, StageContext } from '../stage.ts';
 import { rewriteHeader } from './rewrite-header.ts';
 
@@ -97,6 +91,8 @@ function signatureField(
   hostname: string,
   notes: readonly string[] = [],
 ): HeaderField {
+  const from = matchSigner(result, header, 'From');
+  const sender = matchSigner(result, header, 'Sender');
   return makeField(
     'X-Postern-Signature',
     joined([
@@ -104,7 +100,9 @@ function signatureField(
       `signature=${result.integrity}`,
       `trust=${result.trust}`,
       `format=${result.format}`,
-      `from=${fromMatch(result, header)}`,
+      `from=${from === 'none' ? 'unclear' : from}`,
+      ...(sender === 'none' ? [] : [`sender=${sender}`]),
+      ...(isFarFromDate(result, header) ? ['date=far'] : []),
       ...(result.revocation === undefined ? [] : [`revocation=${result.revocation}`]),
       ...(result.weak ? ['weak=yes'] : []),
       ...notes,
@@ -112,15 +110,6 @@ function signatureField(
       ...(result.reason === undefined ? [] : [`reason="${plain(result.reason)}"`]),
     ]),
   );
-}
-
-/** RFC 8550 §3: the signer has to be the author, or the mail is only signed by somebody. */
-function fromMatch(result: SignatureResult, header: HeaderSection): 'signer' | 'other' | 'unclear' {
-  const [from, ...more] = fieldsNamed(header, 'from');
-  const list = from && more.length === 0 ? parseAddressList(fieldValue(from)) : undefined;
-  const [author, ...others] = list?.mailboxes ?? [];
-  if (!author || others.length > 0 || list?.hasGroup) return 'unclear';
-  return result.signer.includes(author.address.key) ? 'signer' : 'other';
 }
 
 /** Folded so that no line grows beyond 78 characters by much. */
