@@ -11,10 +11,11 @@ import { fieldValue, fieldsNamed, type HeaderSection } from '../mime/header-sect
 import { readParts } from '../mime/shape.ts';
 import type { TrustContext } from './chain.ts';
 import { ContentDigest } from './content-digest.ts';
+import { readVariants } from './content-variants.ts';
 import { decodedBody } from './detect.ts';
 import { isLayerType, readLayerContent } from './layer-content.ts';
 import { openSignedData, type SignedDataTail } from './signed-data.ts';
-import { judgeSigner, type SignedContent } from './signer-info.ts';
+import { CHANGED_CONTENT, judgeSigner, type SignedContent } from './signer-info.ts';
 
 export interface VerifyOptions {
   readonly limits: Limits;
@@ -45,15 +46,19 @@ export async function verifyDetached(
   const cms = decodedBody(signature.header, rangeOf(message, signature.body).open());
   await using reader = await openSignedData(cms, limits);
   const tail = await reader.tail();
-  const digest = new ContentDigest(new Set(tail.signers.flatMap((signer) => signer.digest ?? [])));
+  const names = new Set(tail.signers.flatMap((signer) => signer.digest ?? []));
+  const digest = new ContentDigest(names);
   for await (const chunk of message.open(content.entity, 'look')) digest.update(chunk);
-  return judge(
-    'detached',
-    tail,
-    { contentType: reader.contentType, digests: digest.finish(), hasSurplusContent: reader.hasContent },
-    trust,
-    weak,
-  );
+  const { contentType, hasContent: hasSurplusContent } = reader;
+  const signed = { contentType, digests: digest.finish(), hasSurplusContent };
+  const outcome = await judge('detached', tail, signed, trust, weak);
+  if (!isChanged(outcome)) return outcome;
+  const variants = await readVariants(message, content, names);
+  return judge('detached', tail, { ...signed, variants }, trust, weak);
+}
+
+function isChanged(outcome: StageOutcome): boolean {
+  return outcome.kind === 'verified' && outcome.signatures.some(({ reason }) => reason === CHANGED_CONTENT);
 }
 
 /** Verifies an opaque message and yields it without its signature. Throws for structures that cannot be read. */

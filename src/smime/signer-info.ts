@@ -13,6 +13,7 @@ import {
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import type { ContentDigests } from './content-digest.ts';
+import type { ContentVariant } from './content-variants.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
 import { isNamedBy, parseRecipientId, type RecipientId } from './recipient-info.ts';
 import { hasMisplacedAttribute, readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
@@ -36,7 +37,12 @@ export interface SignedContent {
   readonly digests: ContentDigests;
   /** Content came inside the structure although it stands beside it. */
   readonly hasSurplusContent: boolean;
+  /** Other forms of the content, which may tell why a signature does not fit. */
+  readonly variants?: readonly ContentVariant[];
 }
+
+/** The reason for a signature over other content than this. */
+export const CHANGED_CONTENT = 'the content was changed after signing';
 
 interface SignerAlgorithm {
   readonly scheme: SignatureScheme;
@@ -147,7 +153,13 @@ function contentProblem(
   if (!signer.digest) return undefined;
   const digest = content.digests.values.get(signer.digest);
   if (!digest) return 'the digest algorithm is not announced';
-  return digest.equals(attributes.messageDigest) ? undefined : 'the content was changed after signing';
+  if (digest.equals(attributes.messageDigest)) return undefined;
+  // SECURITY: a variant explains and never excuses: other programs show what is there (test: variants).
+  const { digest: name } = signer;
+  const fitting = content.variants?.find(({ digests: { values } }) =>
+    values.get(name)?.equals(attributes.messageDigest),
+  );
+  return fitting?.reason ?? CHANGED_CONTENT;
 }
 
 function strengthProblem({ digest, algorithm }: SignerInfo): string | undefined {

@@ -293,7 +293,7 @@ test('signed, encrypted, decrypted, verified', async () => {
 
 const ENTITY = 'Content-Type: text/plain\r\n\r\nhello\r\n';
 const p7s = (content = ENTITY): Buffer =>
-  writeDetachedSignature(createHash('sha256').update(content).digest(), alice.signer, at);
+  writeDetachedSignature(createHash('sha256').update(content, 'latin1').digest(), alice.signer, at);
 
 function detached(
   change: { type?: string; partType?: string; content?: string; signature?: Buffer; more?: string } = {},
@@ -362,6 +362,50 @@ test('detached signatures: labels and structure', async (t) => {
         outcome.kind === 'not-verified' ? outcome.reason : firstSignature(outcome).integrity,
         expected,
       );
+    });
+  }
+});
+
+test('variants: a signature over another form of the text stays broken, and the reason tells', async (t) => {
+  const encoded = 'Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9\r\n';
+  const eight = 'Content-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\r\ncaf\xe9\r\n';
+  const blanks = 'Content-Type: text/plain\r\n\r\n-- \r\nx\t \r\nend ';
+  const table: readonly (readonly [string, string, string, string])[] = [
+    [
+      'line feeds',
+      ENTITY,
+      ENTITY.replaceAll('\r\n', '\n'),
+      'the signature fits the text with bare line feeds',
+    ],
+    [
+      'line feeds, 8-bit',
+      eight,
+      eight.replaceAll('\r\n', '\n'),
+      'the signature fits the text with bare line feeds',
+    ],
+    [
+      'no trailing blanks',
+      blanks,
+      blanks.replace(/[ \t]+(?=\r\n|$)/g, ''),
+      'the signature fits the text without blanks at line ends',
+    ],
+    ['one more line end', ENTITY, `${ENTITY}\r\n`, 'the signature fits the text with one more line end'],
+    [
+      'encoded by a relay',
+      encoded,
+      eight,
+      'the signature fits the 8-bit text from before it was encoded on its way',
+    ],
+    ['something else', ENTITY, `${ENTITY}x`, 'the content was changed after signing'],
+  ];
+  for (const [name, content, covered, reason] of table) {
+    await t.test(name, async () => {
+      for (const size of [1, 3, 1_000]) {
+        const { outcome } = await verify(detached({ content, signature: p7s(covered) }), size);
+        const signature = firstSignature(outcome);
+        assert.equal(signature.integrity, 'broken');
+        assert.equal(signature.reason, reason);
+      }
     });
   }
 });
