@@ -17,6 +17,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
     'core',
     'storage',
     'policy',
+    'smime/capabilities',
     'smime/certificate',
     'smime/chain',
     'smime/pkcs12',

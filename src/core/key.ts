@@ -28,10 +28,19 @@ export interface KeyRecord {
   readonly source: 'policy' | 'manual';
 }
 
+/** What the owner of a key says that their software reads (SMIMECapabilities, RFC 8551 §2.5.2), and where it was said. */
+export type Announced =
+  /** In mail that the key has signed; `at` is its signing time. */
+  | { readonly by: 'learned'; readonly ciphers: readonly string[]; readonly at: Date }
+  /** In the certificate itself (RFC 4262). */
+  | { readonly by: 'certificate'; readonly ciphers: readonly string[] };
+
 /** A record that may be used for one purpose now, and why it was found. */
 export interface UsableKey {
   readonly record: KeyRecord;
   readonly matchedBy: 'address' | 'plus-base' | 'domain';
+  /** Of S/MIME, to encrypt; undefined: nothing is known. */
+  readonly announces?: Announced;
 }
 
 /** Why a key that matched the address was not taken. */

@@ -70,6 +70,15 @@ export function parseAddressName(tenant: TenantId, name: string): { id: KeyId; a
   return id && { id, address: rest.slice(slash + 1) };
 }
 
+/** What a key's owner was heard to announce: one row for all of its addresses. */
+export function learnedName(tenant: TenantId, id: KeyId): string {
+  return `${learnedPrefix(tenant)}${id}`;
+}
+
+export function learnedPrefix(tenant: TenantId): string {
+  return prefixOf('learned', tenant);
+}
+
 export function writeRecord(record: StoredKey): Buffer {
   const { notBefore, notAfter, ...rest } = record;
   return Buffer.from(
@@ -120,7 +129,7 @@ export function readRecord(bytes: Buffer, tenant: TenantId, id: KeyId): StoredKe
   };
 }
 
-function prefixOf(kind: 'key' | 'private' | 'address', tenant: TenantId | undefined): string {
+function prefixOf(kind: 'key' | 'private' | 'address' | 'learned', tenant: TenantId | undefined): string {
   return tenant === undefined ? `${kind}/` : `${kind}/${tenant}/`;
 }
 

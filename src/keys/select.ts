@@ -1,5 +1,5 @@
 // Which of the keys that match an address are used: pure, so that the order can be shown and tested.
-import type { KeyId, KeyLookup, KeyPurpose, RejectedKey, UsableKey } from '../core/key.ts';
+import type { Announced, KeyId, KeyLookup, KeyPurpose, RejectedKey, UsableKey } from '../core/key.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { StoredKey } from './records.ts';
 
@@ -12,6 +12,7 @@ export type Candidate =
       readonly record: StoredKey;
       readonly matchedBy: UsableKey['matchedBy'];
       readonly use: KeyUse;
+      readonly announces?: Announced;
     }
   | { readonly kind: 'unreadable'; readonly id: KeyId };
 
@@ -32,9 +33,9 @@ export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose
       damaged.push({ id: candidate.id, reason: 'the stored key is damaged' });
       continue;
     }
-    const { record, matchedBy, use } = candidate;
+    const { record, matchedBy, use, announces } = candidate;
     const reason = roleProblem(record, purpose) ?? (use.usable ? undefined : use.reason);
-    if (reason === undefined) usable.push({ record, matchedBy });
+    if (reason === undefined) usable.push({ record, matchedBy, ...(announces && { announces }) });
     else rejected.push({ id: record.id, reason });
   }
   const closest = Math.min(...usable.map(({ matchedBy }) => ORDER[matchedBy]));

@@ -2,12 +2,22 @@
 // another: every row name holds the tenant, and the handle of a tenant makes no other names.
 import { type Address, plusBase } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { KeyFormat, KeyId, KeyLookup, KeyPurpose, KeyRecord, UsableKey } from '../core/key.ts';
+import type {
+  Announced,
+  KeyFormat,
+  KeyId,
+  KeyLookup,
+  KeyPurpose,
+  KeyRecord,
+  UsableKey,
+} from '../core/key.ts';
 import type { Log } from '../core/log.ts';
 import type { TenantId } from '../core/origin.ts';
 import { Secret } from '../core/secret.ts';
+import type { Learned, Lesson } from './capabilities.ts';
 import { KeyIndex, type KeyRows } from './key-index.ts';
 import { materialUse, type ParsedMaterial, parseMaterial } from './key-use.ts';
+import { LearnedCapabilities } from './learned.ts';
 import {
   addressName,
   addressPrefix,
@@ -57,6 +67,15 @@ export interface TenantKeys {
   remove(id: KeyId): Promise<boolean>;
   /** Lends the private material; it is wiped when `use` has settled. Throws `key-unreadable` where there is none. */
   withPrivateKey<T>(id: KeyId, use: (material: Secret) => Promise<T>): Promise<T>;
+  /**
+   * Takes what signed mail says of the software behind a key. False: it teaches nothing new, or the key is not here, since
+   * only keys that the tenant has can be encrypted to. SECURITY: the caller has verified the signature (pipeline/lessons).
+   */
+  learn(id: KeyId, lesson: Lesson, at: Date): Promise<boolean>;
+  /** What was learned of a key, by address. */
+  learnedOf(id: KeyId): Promise<readonly Learned[]>;
+  /** Forgets what was learned of a key. False: there was nothing. */
+  forgetLearned(id: KeyId): Promise<boolean>;
 }
 
 type KeyOperation = Parameters<KeyRows['batch']>[0][number];
@@ -99,6 +118,7 @@ class DatabaseTenantKeys implements TenantKeys {
   readonly #tenant: TenantId;
   readonly #log: Log;
   readonly #cache = new Map<KeyId, Loaded>();
+  readonly #learned: LearnedCapabilities;
   #index: KeyIndex | undefined;
   #writes = 0;
   #lastWrite: Promise<unknown> = Promise.resolve();
@@ -107,6 +127,7 @@ class DatabaseTenantKeys implements TenantKeys {
     this.#database = database;
     this.#tenant = tenant;
     this.#log = log;
+    this.#learned = new LearnedCapabilities(database, tenant, log);
   }
 
   async lookup(address: Address, format: KeyFormat, purpose: KeyPurpose, at: Date): Promise<KeyLookup> {
@@ -118,7 +139,9 @@ class DatabaseTenantKeys implements TenantKeys {
         continue;
       }
       const use = await materialUse(loaded.material, purpose, at);
-      candidates.push({ kind: 'readable', record: loaded.record, matchedBy, use });
+      const announces = purpose === 'encrypt' ? await this.#announced(loaded, address) : undefined;
+      const { record } = loaded;
+      candidates.push({ kind: 'readable', record, matchedBy, use, ...(announces && { announces }) });
     }
     return selectKeys(candidates, purpose);
   }
@@ -185,8 +208,10 @@ class DatabaseTenantKeys implements TenantKeys {
         ...(index.hasPrivate(id) ? [privateName(this.#tenant, id)] : []),
         ...index.addressesOf(id).map((address) => this.#addressName(id, address)),
       ];
-      await this.#write(names.map((name) => ({ kind: 'delete', name })));
+      const learned = this.#learned.removal(id);
+      await this.#write([...names.map((name) => ({ kind: 'delete' as const, name })), ...learned]);
       index.delete(id);
+      this.#learned.removed(id);
       this.#cache.delete(id);
       return true;
     });
@@ -202,6 +227,28 @@ class DatabaseTenantKeys implements TenantKeys {
     } finally {
       material.reveal().fill(0);
     }
+  }
+
+  learn(id: KeyId, lesson: Lesson, at: Date): Promise<boolean> {
+    return this.#inTurn(async () => this.#openIndex().has(id) && this.#learned.learn(id, lesson, at));
+  }
+
+  learnedOf(id: KeyId): Promise<readonly Learned[]> {
+    return this.#learned.of(id);
+  }
+
+  forgetLearned(id: KeyId): Promise<boolean> {
+    return this.#inTurn(() => this.#learned.forget(id));
+  }
+
+  /** What was learned comes before what the certificate says: it is newer, and the software's own word. */
+  async #announced({ record, material }: Loaded, address: Address): Promise<Announced | undefined> {
+    if (material.format !== 'smime') return undefined;
+    const learned = await this.#learned.of(record.id);
+    const own = [address, plusBase(address)].flatMap((each) => each?.key ?? []);
+    const heard = own.map((key) => learned.find((each) => each.address === key)).find((each) => each);
+    if (heard) return { by: 'learned', ciphers: heard.ciphers, at: heard.signedAt };
+    return material.ciphers && { by: 'certificate', ciphers: material.ciphers };
   }
 
   /** Ids that match the address, each once, under its closest match. */
