@@ -2,7 +2,7 @@
 // in memory as long as the command; the look-ups are the gateway's own.
 import { type Address, parseAddress } from './core/address.ts';
 import { GatewayError } from './core/errors.ts';
-import type { KeyFormat, KeyId, KeyPurpose, KeyRecord, KeyRole } from './core/key.ts';
+import type { KeyFormat, KeyId, KeyPurpose, KeyRecord, KeyRole, UsableKey } from './core/key.ts';
 import { isNonEmpty, type NonEmpty } from './core/non-empty.ts';
 import { parseTenantId, type TenantId } from './core/origin.ts';
 import { type FileAccess, type FoundKey, readKeyFile } from './keys/key-files.ts';
@@ -41,7 +41,7 @@ export interface KeyRing {
 
 /** Keys for a step, or why there are none. */
 export type Chosen =
-  { readonly format: KeyFormat; readonly keys: NonEmpty<KeyId> } | { readonly missing: NonEmpty<string> };
+  { readonly format: KeyFormat; readonly keys: NonEmpty<UsableKey> } | { readonly missing: NonEmpty<string> };
 
 /** `.invalid` is nobody's domain (RFC 2606 §2), so no mail and no policy can name this address. */
 export const namedOwner = parseAddress('named-on-the-command-line@postern.invalid') as Address;
@@ -97,7 +97,7 @@ export async function chooseKeys(
 ): Promise<Chosen> {
   const reasons: string[] = [];
   for (const tried of format === undefined ? FORMATS : [format]) {
-    const found = new Set<KeyId>();
+    const found = new Map<KeyId, UsableKey>();
     let isComplete = true;
     for (const owner of owners) {
       const lookup = await ring.keys.lookup(owner, tried, purpose, at);
@@ -105,14 +105,14 @@ export async function chooseKeys(
       const rejected = lookup.rejected.map(({ id, reason }) => `${id}: ${reason}`).join(', ');
       if (lookup.kind === 'usable' && !(isNamed && rejected !== '')) {
         const [best] = lookup.keys;
-        for (const { record } of isNamed ? lookup.keys : [best]) found.add(record.id);
+        for (const key of isNamed ? lookup.keys : [best]) found.set(key.record.id, key);
       } else {
         if (rejected !== '') reasons.push(`${tried} key${isNamed ? '' : ` of ${owner.text}`}: ${rejected}`);
         else if (!isNamed) reasons.push(`${tried} key of ${owner.text}: none is known`);
         isComplete = false;
       }
     }
-    const keys = [...found];
+    const keys = [...found.values()];
     if (isComplete && isNonEmpty(keys)) return { format: tried, keys };
   }
   return { missing: [headline(owners, purpose, format), ...reasons] };

@@ -1,11 +1,12 @@
 // From a command for one message to the steps that do it: which keys, whose, and in which order. The steps themselves are
 // the gateway's.
 import type { Address } from './core/address.ts';
-import type { KeyFormat } from './core/key.ts';
+import type { KeyFormat, KeyId, UsableKey } from './core/key.ts';
 import { isNonEmpty, type NonEmpty } from './core/non-empty.ts';
 import type { Step } from './core/plan.ts';
 import { parseAddressList } from './mime/address-list.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from './mime/header-section.ts';
+import { contentFor, contentForAll } from './policy/content-mode.ts';
 import { chooseKeys, type KeyRing, namedOwner, type WorkAction } from './workbench-keys.ts';
 
 /** What was asked for. */
@@ -54,7 +55,7 @@ async function planSignature(
   const chosen = await chooseKeys(ring, [signer], 'sign', at, format);
   return 'missing' in chosen
     ? chosen
-    : { steps: [{ kind: 'sign', format: chosen.format, key: chosen.keys[0] }] };
+    : { steps: [{ kind: 'sign', format: chosen.format, key: chosen.keys[0].record.id }] };
 }
 
 /** As the policy does it: OpenPGP signs within the encrypted message, S/MIME before. */
@@ -64,19 +65,30 @@ async function planEncryption(order: WorkOrder, ring: KeyRing, header: HeaderSec
     return { missing: ['To and Cc name nobody to encrypt to: name the recipients with --to'] };
   const chosen = await chooseKeys(ring, owners, 'encrypt', order.at, order.format);
   if ('missing' in chosen) return chosen;
-  const { format, keys } = chosen;
-  if (order.from === undefined) return { steps: [{ kind: 'encrypt', format, keys }] };
+  const { format } = chosen;
+  const encrypt = encryptStep(format, chosen.keys);
+  if (order.from === undefined) return { steps: [encrypt] };
   const signing = await chooseKeys(ring, [order.from], 'sign', order.at, format);
   if ('missing' in signing) return signing;
-  const [key] = signing.keys;
+  const key = signing.keys[0].record.id;
   return {
-    steps:
-      format === 'pgp'
-        ? [{ kind: 'encrypt', format, keys, sign: key }]
-        : [
-            { kind: 'sign', format, key },
-            { kind: 'encrypt', format, keys },
-          ],
+    steps: format === 'pgp' ? [{ ...encrypt, sign: key }] : [{ kind: 'sign', format, key }, encrypt],
+  };
+}
+
+/** Without a rule, S/MIME content follows what the certificates announce. */
+function encryptStep(
+  format: KeyFormat,
+  [first, ...others]: NonEmpty<UsableKey>,
+): Extract<Step, { kind: 'encrypt' }> {
+  const ids: NonEmpty<KeyId> = [first.record.id, ...others.map(({ record }) => record.id)];
+  if (format === 'pgp') return { kind: 'encrypt', format, keys: ids };
+  const choice = (key: UsableKey) => contentFor({ content: 'auto', group: 'common' }, key);
+  return {
+    kind: 'encrypt',
+    format,
+    keys: ids,
+    content: contentForAll([choice(first), ...others.map(choice)]),
   };
 }
 

@@ -31,7 +31,7 @@ export function judge(
       const isSigned = outcome.signed === true || outcomes.some(({ kind }) => kind === 'signed');
       return verdict(
         'ok',
-        `${isSigned ? 'signed and encrypted' : 'encrypted'} (${outcome.format}) to ${outcome.keyIds.join(', ')}`,
+        `${isSigned ? 'signed and encrypted' : 'encrypted'} (${[outcome.format, outcome.algorithm].filter(Boolean).join(', ')}) to ${outcome.keyIds.join(', ')}`,
       );
     }
     case 'signed':

@@ -37,6 +37,8 @@ export type StageOutcome =
       readonly format: KeyFormat;
       readonly keyIds: NonEmpty<string>;
       readonly signed?: boolean;
+      /** The content cipher, where the plan chose it (S/MIME). */
+      readonly algorithm?: string;
     }
   | {
       readonly kind: 'decrypted';

@@ -18,8 +18,17 @@ export interface HeaderProtection {
 /** Algorithms that no longer protect, and that are read only where the policy names them. */
 export type WeakAlgorithm = '3des' | 'rc2' | 'sha1';
 
-/** How S/MIME content is encrypted: AES-CBC, AES-GCM, or GCM where all recipients announce it. */
-export type ContentMode = 'auto' | 'cbc' | 'gcm';
+/** How S/MIME content is encrypted: AES-256-CBC, which everybody reads, or AES-256-GCM. */
+export type ContentMode = 'cbc' | 'gcm';
+
+/** What chose the content mode: the rule, what the recipient announced, or nothing at all. */
+export type ContentReason = 'rule' | 'learned' | 'certificate' | 'default';
+
+export interface ContentChoice {
+  readonly mode: ContentMode;
+  /** Of the recipients that made it so, each reason once. */
+  readonly by: NonEmpty<ContentReason>;
+}
 
 /** One step of a copy, in the order in which the steps run. */
 export type Step =
@@ -46,8 +55,8 @@ export type Step =
       readonly sign?: KeyId;
       /** Where no step before it has protected the header. */
       readonly protection?: HeaderProtection;
-      /** Of S/MIME; without it `auto`. */
-      readonly content?: ContentMode;
+      /** Of S/MIME; without it CBC. */
+      readonly content?: ContentChoice;
     }
   /** Decrypts the top-level entity with keys of `owner`'s addresses only. */
   | {

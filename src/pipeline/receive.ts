@@ -176,6 +176,7 @@ async function finish(
     leg: copy.leg.kind,
     recipients: copy.recipients.length,
     outcomes: result.outcomes.map((outcome) => outcome.kind),
+    ...contentOf(copy),
   });
   return {
     leg: copy.leg,
@@ -188,6 +189,12 @@ async function finish(
     isEncrypted: result.outcomes.some((outcome) => outcome.kind === 'encrypted'),
     is8bit: result.body.is8bit,
   };
+}
+
+/** How S/MIME content was encrypted, and what chose it. */
+function contentOf({ steps }: Copy): { readonly cipher?: string; readonly cipherBy?: readonly string[] } {
+  const content = steps.find((step) => step.kind === 'encrypt')?.content;
+  return content ? { cipher: `aes-256-${content.mode}`, cipherBy: content.by } : {};
 }
 
 /** Exchange shows the text of a 5xx to the sender, so a proven one gets the whole explanation. */

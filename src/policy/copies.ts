@@ -5,6 +5,7 @@ import type { KeyId } from '../core/key.ts';
 import { formatLeg, type LegName } from '../core/leg.ts';
 import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { Copy, HeaderProtection, Step } from '../core/plan.ts';
+import { contentForAll } from './content-mode.ts';
 import type { EncryptUse, KeyUse } from './treatment.ts';
 
 /** One recipient that gets the message, with what was decided for it. */
@@ -28,7 +29,10 @@ function groupKey({ recipient, leg, rule, sign, encrypt }: Sending, visible: Rea
   // SECURITY: key ids and the number of recipients show in a ciphertext, so a hidden recipient gets one of its own
   // (test: bcc; RFC 9580 §5.1, RFC 5652 §6.2).
   const apart = encrypt !== undefined && !visible.has(key) ? key : '';
-  return JSON.stringify([formatLeg(leg), rule, sign?.format, sign?.key, encrypt?.format, apart]);
+  // Who reads GCM is not held back by who does not, where the rule says so. It shows to nobody but by the ciphertext that
+  // they get: everybody in To and Cc is in the header of both copies.
+  const mode = encrypt?.isSeparate ? encrypt.content?.mode : undefined;
+  return JSON.stringify([formatLeg(leg), rule, sign?.format, sign?.key, encrypt?.format, mode, apart]);
 }
 
 function copyFor(group: NonEmpty<Sending>): Copy {
@@ -47,7 +51,7 @@ function copyFor(group: NonEmpty<Sending>): Copy {
       format: encrypt.format,
       keys,
       ...(isCombined && { sign: sign.key }),
-      ...(encrypt.content && { content: encrypt.content }),
+      ...contentOf(group),
       ...(!isApart && protecting),
     });
   } else if (sign !== undefined) steps.push({ kind: 'sign', ...sign, ...protecting });
@@ -56,6 +60,12 @@ function copyFor(group: NonEmpty<Sending>): Copy {
 
 function recipientsOf([first, ...others]: NonEmpty<Sending>): NonEmpty<Recipient> {
   return [first.recipient, ...others.map((sending) => sending.recipient)];
+}
+
+/** One ciphertext, so one mode: chosen among those of its recipients. */
+function contentOf(group: NonEmpty<Sending>): Pick<Extract<Step, { kind: 'encrypt' }>, 'content'> {
+  const choices = group.flatMap(({ encrypt }) => encrypt?.content ?? []);
+  return isNonEmpty(choices) ? { content: contentForAll(choices) } : {};
 }
 
 function uniqueKeys(group: readonly Sending[]): readonly KeyId[] {

@@ -113,9 +113,18 @@ const treatment = {
     .optional()
     .describe('Order of preference; default: the format of sign, else [smime, pgp]'),
   smime: z
-    .strictObject({ content: z.enum(['auto', 'cbc', 'gcm']) })
+    .strictObject({
+      content: z
+        .enum(['auto', 'cbc', 'gcm'])
+        .default('auto')
+        .describe('auto: AES-256-GCM for recipients who announce it, else AES-256-CBC'),
+      group: z
+        .enum(['common', 'separate'])
+        .default('common')
+        .describe('One copy in what all of its recipients read, or one for each content mode'),
+    })
     .optional()
-    .describe('How S/MIME content is encrypted; auto: AES-GCM where all recipients announce it'),
+    .describe('How S/MIME content is encrypted'),
   fallback: z.enum(['refuse', 'plain']).optional().describe('What happens where no key is usable'),
   refuse: text((value) =>
     value.length <= 300 && /^[\x20-\x7e]+$/.test(value)
@@ -201,6 +210,10 @@ export const policyDocument = z.strictObject({
         .default([])
         .describe('What is read of S/MIME although it no longer protects'),
       mark: z.boolean().default(true),
+      learn_capabilities: z
+        .boolean()
+        .default(true)
+        .describe('Learns from signed mail which S/MIME ciphers its author reads'),
       protected_headers: z
         .boolean()
         .default(true)
@@ -272,6 +285,8 @@ function checkTreatment(value: TreatmentFields, context: Context): void {
     report('protect_headers', 'has no meaning where nothing is signed or encrypted; remove it');
   if (value.legacy_display !== undefined && value.protect_headers !== 'confidential-subject')
     report('legacy_display', 'goes with protect_headers: confidential-subject only; remove it');
+  if (value.smime?.group === 'separate' && value.smime.content !== 'auto')
+    report('smime', 'group: separate goes with content: auto; with one content mode there is one copy');
   if (value.smime !== undefined && value.encrypt === 'never')
     report('smime', 'has no meaning beside encrypt: never; remove it');
   // One message never carries S/MIME inside OpenPGP of ours, or the reverse.

@@ -4,9 +4,18 @@ import type { Address } from '../core/address.ts';
 import type { Recipient } from '../core/envelope.ts';
 import { errorTable } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
-import type { KeyId, KeyLookup, RejectedKey, UsableKey } from '../core/key.ts';
+import type { Announced, KeyId, KeyLookup, RejectedKey, UsableKey } from '../core/key.ts';
 import { formatLeg } from '../core/leg.ts';
-import type { Copy, HeaderProtection, Plan, Refusal, Step } from '../core/plan.ts';
+import type {
+  ContentChoice,
+  ContentReason,
+  Copy,
+  HeaderProtection,
+  Plan,
+  Refusal,
+  Step,
+} from '../core/plan.ts';
+import { announcesGcm } from './content-mode.ts';
 
 const SHORT_ID = 22;
 
@@ -76,9 +85,7 @@ const describe: Describe = {
   strip: (step) => `strip header fields (${step.direction})`,
   sign: ({ key, protection }) => `sign with ${key}${protectionText(protection)}`,
   encrypt: ({ keys, sign, content, protection }) =>
-    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}${
-      content === undefined || content === 'auto' ? '' : ` (AES-${content.toUpperCase()})`
-    }${protectionText(protection)}`,
+    `${sign === undefined ? 'encrypt' : `sign with ${sign} and encrypt`} to ${keys.join(', ')}${contentText(content)}${protectionText(protection)}`,
   decrypt: (step) => `decrypt with keys of ${listed(step.owner)}; on failure ${step.onFailure}`,
   verify: (step) => `verify signatures; if invalid ${step.onInvalid}`,
   'compare-header': () => 'compare protected header fields with the outer ones, and restore the Subject',
@@ -93,6 +100,19 @@ function protectionText(protection: HeaderProtection | undefined): string {
   return protection.isSubjectHidden
     ? ', with header fields protected and the Subject hidden'
     : ', with header fields protected';
+}
+
+const CONTENT_REASONS: Readonly<Record<ContentReason, string>> = {
+  rule: 'the rule says so',
+  learned: 'by what signed mail announced',
+  certificate: 'by what the certificate announces',
+  default: 'nothing is announced',
+};
+
+function contentText(content: ContentChoice | undefined): string {
+  if (content === undefined) return '';
+  const reasons = content.by.map((reason) => CONTENT_REASONS[reason]).join('; ');
+  return ` as AES-256-${content.mode.toUpperCase()} (${reasons})`;
 }
 
 function describeStep(step: Step): string {
@@ -122,7 +142,15 @@ function keyReason(id: KeyId, owner: Address, lookup: KeyLookup): string | undef
   const { notAfter } = key.record;
   const until = notAfter === undefined ? 'does not expire' : `expires ${notAfter.toISOString().slice(0, 10)}`;
   const rivals = keys.length > 1 ? `, the newest of ${keys.length} usable ones` : '';
-  return `${shortId(id)} for ${owner.text}: ${matchText(key, owner)}, ${until}${rivals}`;
+  return `${shortId(id)} for ${owner.text}: ${matchText(key, owner)}, ${until}${rivals}${announcedText(key.announces)}`;
+}
+
+function announcedText(announces: Announced | undefined): string {
+  if (announces === undefined) return '';
+  const what = announcesGcm(announces) ? 'announces AES-GCM' : 'announces no AES-GCM';
+  return announces.by === 'learned'
+    ? `, ${what} in mail signed ${announces.at.toISOString().slice(0, 10)}`
+    : `, its certificate ${what}`;
 }
 
 /** The step above names it whole. */

@@ -93,6 +93,7 @@ function toPolicy(document: PolicyDocument, source: YamlSource): Policy {
       onInvalidSignature: inbound.on_invalid_signature,
       weakAlgorithms: inbound.weak_algorithms,
       mark: inbound.mark,
+      learnsCapabilities: inbound.learn_capabilities,
       readsProtectedHeaders: inbound.protected_headers,
       isTlsRequired: inbound.require_tls,
     },
@@ -169,6 +170,6 @@ function toTreatment(document: TreatmentDocument): Treatment {
     isCalendarExempt: document.calendar === 'exempt',
     protectHeaders: document.protect_headers ?? 'off',
     hasLegacyDisplay: document.legacy_display ?? true,
-    ...(document.smime && { smimeContent: document.smime.content }),
+    smime: document.smime ?? { content: 'auto', group: 'common' },
   };
 }

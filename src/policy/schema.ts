@@ -209,6 +209,14 @@ export type SignMode = 'none' | 'auto' | KeyFormat;
 export type ProtectHeaders = 'off' | 'signed' | 'confidential-subject';
 export type EncryptMode = 'never' | 'when-possible' | 'required';
 
+/** How S/MIME content is encrypted. */
+export interface SmimeTreatment {
+  /** `auto`: as each recipient announces. */
+  readonly content: 'auto' | ContentMode;
+  /** Recipients who read different modes: one ciphertext that all of them read, or one for each mode. */
+  readonly group: 'common' | 'separate';
+}
+
 /** What happens to a recipient. Only `when-possible` and `never` can lead to an unencrypted copy. */
 export type Treatment =
   | { readonly kind: 'refuse'; readonly text: string }
@@ -223,8 +231,7 @@ export type Treatment =
       readonly isCalendarExempt: boolean;
       readonly protectHeaders: ProtectHeaders;
       readonly hasLegacyDisplay: boolean;
-      /** How S/MIME content is encrypted; default: `auto`. */
-      readonly smimeContent?: ContentMode;
+      readonly smime: SmimeTreatment;
     };
 
 export interface InboundPolicy {
@@ -235,6 +242,8 @@ export interface InboundPolicy {
   /** Read, and marked as weak; nothing is ever written with them. */
   readonly weakAlgorithms: readonly WeakAlgorithm[];
   readonly mark: boolean;
+  /** Whether signed mail teaches what its author's software reads. */
+  readonly learnsCapabilities: boolean;
   /** Protected header fields are compared with the outer ones, and a hidden Subject is put back. */
   readonly readsProtectedHeaders: boolean;
   /** Mail for the tenant must come under TLS, whoever sends it. */

@@ -3,8 +3,9 @@
 import type { Recipient } from '../core/envelope.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
-import type { KeyFormat, KeyId, KeyLookup } from '../core/key.ts';
-import type { ContentMode, HeaderProtection } from '../core/plan.ts';
+import type { KeyFormat, KeyId, KeyLookup, UsableKey } from '../core/key.ts';
+import type { ContentChoice, HeaderProtection } from '../core/plan.ts';
+import { contentFor } from './content-mode.ts';
 import type { SignMode, Treatment } from './schema.ts';
 
 export interface KeyUse {
@@ -13,7 +14,10 @@ export interface KeyUse {
 }
 
 export interface EncryptUse extends KeyUse {
-  readonly content?: ContentMode;
+  /** Of S/MIME. */
+  readonly content?: ContentChoice;
+  /** Recipients with another content mode get a copy of their own. */
+  readonly isSeparate?: true;
 }
 
 export type Verdict =
@@ -120,11 +124,12 @@ function findEncryption(
       return { ...unreadable(rule, address.text), because: rejectedReasons([format], lookups) };
     }
     if (lookup.kind === 'usable') {
-      const [{ record, matchedBy }] = lookup.keys;
+      const [key] = lookup.keys;
+      const use = { format, key: key.record.id, ...contentOf(treatment, format, key) };
       return {
         kind: 'found',
-        use: { format, key: record.id, ...contentOf(treatment, format) },
-        because: `encrypts with ${format} (${matchedBy})`,
+        use,
+        because: `encrypts with ${format} (${key.matchedBy})${contentText(use.content)}`,
       };
     }
     hasRejected ||= lookup.rejected.length > 0;
@@ -146,8 +151,19 @@ function findEncryption(
   };
 }
 
-function contentOf({ smimeContent }: Protect, format: KeyFormat): Pick<EncryptUse, 'content'> {
-  return format === 'smime' && smimeContent !== undefined ? { content: smimeContent } : {};
+function contentOf(
+  { smime }: Protect,
+  format: KeyFormat,
+  key: UsableKey,
+): Pick<EncryptUse, 'content' | 'isSeparate'> {
+  if (format !== 'smime') return {};
+  return { content: contentFor(smime, key), ...(smime.group === 'separate' && { isSeparate: true }) };
+}
+
+function contentText(content: ContentChoice | undefined): string {
+  return content === undefined
+    ? ''
+    : `, for it AES-256-${content.mode.toUpperCase()} (${content.by.join(', ')})`;
 }
 
 /** `auto` follows the encryption; alone it takes what the sender has. A signature of the client is never doubled. */

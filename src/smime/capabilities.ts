@@ -1,6 +1,5 @@
-// SMIMECapabilities (RFC 8551 §2.5.2, RFC 4262): what we announce, what others announce, and which content cipher
-// follows from it for a group of recipients.
-import type { ContentMode } from '../core/plan.ts';
+// SMIMECapabilities (RFC 8551 §2.5.2, RFC 4262): what we announce, and what others announce. Which content cipher follows
+// from it is the policy's business (policy/content-mode.ts).
 import { cbcCiphers, gcmCiphers, ID, weakCiphers } from './algorithms.ts';
 import { algorithmIdentifier, sequence } from './ber-writer.ts';
 import type { Certificate } from './certificate.ts';
@@ -46,17 +45,4 @@ export function certificateCapabilities({ der }: Certificate): readonly string[]
   } catch {
     return undefined;
   }
-}
-
-/**
- * The cipher for one ciphertext that several recipients read; `announced` has one entry for each of them. CBC is what
- * everybody reads; GCM goes out where all announce it, or where the rule says so.
- */
-export function selectContentCipher(
-  mode: ContentMode,
-  announced: readonly (readonly string[] | undefined)[],
-): WrittenCipher {
-  if (mode !== 'auto') return mode === 'gcm' ? 'aes-256-gcm' : 'aes-256-cbc';
-  const isReadByAll = announced.length > 0 && announced.every((names) => names?.includes('aes-256-gcm'));
-  return isReadByAll ? 'aes-256-gcm' : 'aes-256-cbc';
 }

@@ -21,7 +21,7 @@ import { prepareEntity } from '../mime/prepare.ts';
 import { mimeShape } from '../mime/shape.ts';
 import { encodeBase64 } from '../mime/transfer-encoding.ts';
 import { ID } from './algorithms.ts';
-import { certificateCapabilities, selectContentCipher, type WrittenCipher } from './capabilities.ts';
+import type { WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import { ExpansionError, openCompressedData } from './compressed-data.ts';
@@ -53,7 +53,7 @@ export interface SmimeOptions {
 }
 
 export interface EncryptOptions extends SmimeOptions {
-  /** Default: `auto`. */
+  /** Default: `cbc`, which everybody reads. */
   readonly content?: ContentMode;
 }
 
@@ -80,11 +80,12 @@ export async function* encryptMessage(
   const { header, body } = await readMessage(message, options.limits);
   const { outer, content } = divideFields(header, options.protection);
   const entity = concat(entityHeader(content), body);
-  const cipher = selectContentCipher(options.content ?? 'auto', certificates.map(certificateCapabilities));
+  const cipher = options.content === 'gcm' ? 'aes-256-gcm' : 'aes-256-cbc';
   const encrypted = encryptContent(entity, certificates, cipher);
   yield* wrapMessage(outer, envelopedFields(cipher), encodeBase64(encrypted));
   const [first, ...others] = certificates;
-  return { kind: 'encrypted', format: 'smime', keyIds: [keyIdOf(first), ...others.map(keyIdOf)] };
+  const keyIds = [keyIdOf(first), ...others.map(keyIdOf)] as const;
+  return { kind: 'encrypted', format: 'smime', keyIds, algorithm: cipher };
 }
 
 /**

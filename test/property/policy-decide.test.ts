@@ -67,6 +67,13 @@ const treatment: fc.Arbitrary<Treatment> = fc.oneof(
         isCalendarExempt: fc.boolean(),
         protectHeaders: fc.constantFrom('off', 'signed', 'confidential-subject'),
         hasLegacyDisplay: fc.boolean(),
+        smime: fc.record(
+          {
+            content: fc.constantFrom('auto', 'auto', 'cbc', 'gcm'),
+            group: fc.constantFrom('common', 'separate'),
+          },
+          { noNullPrototype: true },
+        ),
       },
       { noNullPrototype: true },
     ),
@@ -97,6 +104,11 @@ const keyWords = fc.constantFrom(
   'smime',
   'pgp',
   'smime pgp',
+  'pgp',
+  'smime pgp',
+  'smime+gcm',
+  'smime+cbc',
+  'smime@gcm pgp',
   'smime!',
   'pgp!',
   'smime? pgp',
@@ -251,6 +263,51 @@ test('outbound: the decision is deterministic, changes nothing, and can be expla
       assert.deepEqual(decideOutbound(policy, facts, provenOrigin()), plan);
       assert.deepEqual({ facts, rules: policy.outbound }, before);
       assert.ok(explainPlan(plan, facts).endsWith('\n'));
+    }),
+    RUNS,
+  );
+});
+
+const contentOf = (copy: Copy) => copy.steps.find((step) => step.kind === 'encrypt')?.content?.mode;
+
+test('outbound: AES-GCM only for recipients who announce it, or where the rule that decided says so', () => {
+  fc.assert(
+    fc.property(policy, facts, (policy, facts) => {
+      for (const copy of decideOutbound(policy, facts, provenOrigin()).copies) {
+        const rule = policy.outbound.rules.find(({ name }) => name === copy.rule);
+        const treatment = rule?.treatment ?? policy.outbound.otherwise;
+        assert.ok(treatment.kind === 'protect');
+        const mode = contentOf(copy);
+        if (mode === undefined) continue;
+        const { content, group } = treatment.smime;
+        if (content !== 'auto') assert.equal(mode, content);
+        else {
+          const reads = copy.recipients.map(({ address }) => {
+            const lookup = facts.encryptionKeys.get(address.key)?.smime;
+            return lookup?.kind === 'usable' && lookup.keys[0].announces?.ciphers.includes('aes-256-gcm');
+          });
+          assert.equal(mode, reads.every(Boolean) ? 'gcm' : 'cbc');
+          if (group === 'separate') assert.equal(new Set(reads.map(Boolean)).size, 1);
+        }
+      }
+    }),
+    RUNS,
+  );
+});
+
+test('outbound: the order of the recipients changes neither who shares a copy nor how it is encrypted', () => {
+  const groups = (plan: Plan) =>
+    plan.copies
+      .map((copy) => JSON.stringify([keysOfAll(copy.recipients), copy.rule, contentOf(copy)]))
+      .toSorted();
+  fc.assert(
+    fc.property(policy, facts, (policy, facts) => {
+      const [first, ...others] = facts.envelope.recipients;
+      const turned = { ...facts.envelope, recipients: [...others.toReversed(), first] as const };
+      assert.deepEqual(
+        groups(decideOutbound(policy, { ...facts, envelope: turned as never }, provenOrigin())),
+        groups(decideOutbound(policy, facts, provenOrigin())),
+      );
     }),
     RUNS,
   );

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type Address, parseAddress } from '../../src/core/address.ts';
 import type { Envelope, Recipient } from '../../src/core/envelope.ts';
 import type { Facts } from '../../src/core/facts.ts';
-import type { KeyFormat, KeyId, KeyLookup } from '../../src/core/key.ts';
+import type { Announced, KeyFormat, KeyId, KeyLookup } from '../../src/core/key.ts';
 import { isNonEmpty } from '../../src/core/non-empty.ts';
 import { type MessageClass, parseTenantId, type ProvenOrigin, type TenantId } from '../../src/core/origin.ts';
 import type { Plan, Step } from '../../src/core/plan.ts';
@@ -57,7 +57,10 @@ export function problemsOf(text: string): readonly string[] {
     : [];
 }
 
-/** Which keys exist: `bob@remote.example: 'smime pgp'`; a format with `!` is unreadable, with `?` rejected. */
+/**
+ * Which keys exist: `bob@remote.example: 'smime pgp'`; a format with `!` is unreadable, with `?` rejected; with `+gcm` or
+ * `+cbc` the owner's mail was heard to announce it, with `@gcm` or `@cbc` the certificate does.
+ */
 export type Keyring = Readonly<Record<string, string>>;
 
 export interface FactsInput extends Partial<Omit<Facts, 'envelope' | 'from' | 'visible' | 'signingKeys'>> {
@@ -120,7 +123,8 @@ function lookup(owner: string, format: KeyFormat, words: readonly string[]): Key
   const rejected = [{ id, reason: 'expired' }] as const;
   if (words.includes(`${format}!`)) return { kind: 'unreadable', rejected };
   if (words.includes(`${format}?`)) return { kind: 'none', rejected };
-  if (!words.includes(format)) return { kind: 'none', rejected: [] };
+  const word = words.find((each) => each.split(/[+@]/)[0] === format);
+  if (word === undefined) return { kind: 'none', rejected: [] };
   const record = {
     id,
     tenant: TENANT_A,
@@ -132,7 +136,18 @@ function lookup(owner: string, format: KeyFormat, words: readonly string[]): Key
     notBefore: new Date(0),
     source: 'policy',
   } as const;
-  return { kind: 'usable', keys: [{ record, matchedBy: 'address' }], rejected: [] };
+  const announces = announcedBy(word);
+  const key = { record, matchedBy: 'address', ...(announces && { announces }) } as const;
+  return { kind: 'usable', keys: [key], rejected: [] };
+}
+
+function announcedBy(word: string): Announced | undefined {
+  const [, how, what] = /^smime([+@])(gcm|cbc)$/.exec(word) ?? [];
+  if (what === undefined) return undefined;
+  const ciphers = what === 'gcm' ? ['aes-256-gcm', 'aes-256-cbc'] : ['aes-256-cbc'];
+  return how === '+'
+    ? { by: 'learned', ciphers, at: new Date('2026-05-01T00:00:00Z') }
+    : { by: 'certificate', ciphers };
 }
 
 export function keyId(format: KeyFormat, owner: string): KeyId {

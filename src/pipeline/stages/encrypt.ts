@@ -22,7 +22,10 @@ export async function encryptStage(
       input: 'stream',
       release: 'streaming',
       run: (input) =>
-        encryptSmime(input, certificates, { ...options, ...(step.content && { content: step.content }) }),
+        encryptSmime(input, certificates, {
+          ...options,
+          ...(step.content && { content: step.content.mode }),
+        }),
     };
   }
   const recipients = await Promise.all(step.keys.map((id) => pgpCertificate(keys, id)));

@@ -4,6 +4,9 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { watch } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { ID } from '../../../src/smime/algorithms.ts';
+import { writeCapabilities } from '../../../src/smime/capabilities.ts';
+import { altNames, emailName, extension, makeCertificate } from '../../support/certificates.ts';
 import { makeCertificates, makePgpKeys, openWorkshop, type RunOptions } from '../../support/command-line.ts';
 
 const workshop = openWorkshop();
@@ -106,6 +109,11 @@ tool('openssl', [...cms, '-nodetach', '-from', people.bob, '-out', 'bob-opaque.e
 tool('openssl', [...cms, '-from', people.user, '-out', 'forged.eml']);
 tool('openssl', [...cms, '-out', 'no-author.eml']);
 
+const announcing = makeCertificate({
+  extensions: [altNames(emailName(people.bob)), extension(ID.smimeCapabilities, writeCapabilities())],
+});
+write('gcm.crt', announcing.certificate.pem);
+
 type Row = readonly [
   args: string,
   code: number,
@@ -117,8 +125,20 @@ const table: Readonly<Record<string, Row>> = {
   'encrypt to the recipients of the policy': [
     'encrypt mail.eml --policy smime.yaml',
     0,
-    /^encrypted \(smime\) to smime:[0-9a-f]{64}\n$/,
+    /^encrypted \(smime, aes-256-cbc\) to smime:[0-9a-f]{64}\n$/,
     { stdout: /enveloped-data/ },
+  ],
+  'encrypt to a certificate that announces AES-GCM': [
+    'encrypt mail.eml --cert gcm.crt',
+    0,
+    /^encrypted \(smime, aes-256-gcm\) to/,
+    { stdout: /authEnveloped-data/ },
+  ],
+  'encrypt to it and to another': [
+    'encrypt mail.eml --cert gcm.crt --cert bob.crt',
+    0,
+    /^encrypted \(smime, aes-256-cbc\) to/,
+    { stdout: /=enveloped-data/ },
   ],
   'encrypt as OpenPGP': [
     'encrypt mail.eml --policy pgp.yaml',
@@ -425,7 +445,7 @@ describe('postern message', { concurrency: 2 }, () => {
       /signature \(pgp\)/,
     );
     const smime = await encrypt('smime.yaml');
-    assert.match(smime.stderr, /^signed and encrypted \(smime\)/);
+    assert.match(smime.stderr, /^signed and encrypted \(smime, aes-256-cbc\)/);
     const inner = await postern(['message', 'decrypt', '--cert', 'bob.crt', '--key', 'bob.key'], {
       input: smime.stdout,
     });
@@ -534,7 +554,7 @@ test('a reader that goes away is no error, and nothing stays behind', async () =
     isReaderGone: true,
   });
   assert.equal(code, 0);
-  assert.match(stderr, /^encrypted \(smime\) to smime:[0-9a-f]{64}\n$/);
+  assert.match(stderr, /^encrypted \(smime, aes-256-cbc\) to smime:[0-9a-f]{64}\n$/);
 });
 
 test('no command leaves a temporary file', () => {

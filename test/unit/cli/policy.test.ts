@@ -202,7 +202,7 @@ describe('postern policy', { concurrency: 2 }, () => {
     );
     assert.match(
       stdout,
-      /Copy 1 over internet, by partners only, must be encrypted\n {2}to bob@remote\.example\n {2}1\. strip header fields \(outbound\)\n {2}2\. sign with smime:\S+\n {7}smime:\S+ for user@contoso\.example: declared for this address, expires \d{4}-\d\d-\d\d\n {2}3\. encrypt to smime:\S+\n {7}smime:\S+ for bob@remote\.example: declared for this address/,
+      /Copy 1 over internet, by partners only, must be encrypted\n {2}to bob@remote\.example\n {2}1\. strip header fields \(outbound\)\n {2}2\. sign with smime:\S+\n {7}smime:\S+ for user@contoso\.example: declared for this address, expires \d{4}-\d\d-\d\d\n {2}3\. encrypt to smime:\S+ as AES-256-CBC \(nothing is announced\)\n {7}smime:\S+ for bob@remote\.example: declared for this address/,
     );
     assert.doesNotMatch(stdout, /top|secret text/);
   });

@@ -42,11 +42,12 @@ outbound:
       fallback: refuse
       already_encrypted: refuse
       calendar: exempt
+      smime: { group: separate }
     - name: two
       when: { header: { name: X-Label, present: false } }
       refuse: "Not like this."
   otherwise: { sign: auto, encrypt: when-possible, formats: [pgp, smime], fallback: plain }
-inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: false }
+inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: false, learn_capabilities: false }
 `);
   const { tenant, keys, outbound } = policy;
   assert.equal(tenant.id, '11111111-2222-3333-4444-55555555555a');
@@ -93,6 +94,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     isCalendarExempt: true,
     protectHeaders: 'off',
     hasLegacyDisplay: true,
+    smime: { content: 'auto', group: 'separate' },
   });
   assert.deepEqual(two?.when.header, { name: 'x-label', kind: 'present', isPresent: false });
   assert.deepEqual(two?.treatment, { kind: 'refuse', text: 'Not like this.' });
@@ -105,6 +107,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     onInvalidSignature: 'refuse',
     weakAlgorithms: [],
     mark: false,
+    learnsCapabilities: false,
     readsProtectedHeaders: true,
     isTlsRequired: false,
   });

@@ -5,7 +5,6 @@ import { algorithmIdentifier, integer, NULL, sequence } from '../../../src/smime
 import {
   certificateCapabilities,
   readCapabilities,
-  selectContentCipher,
   writeCapabilities,
 } from '../../../src/smime/capabilities.ts';
 import { parseDer } from '../../../src/smime/der.ts';
@@ -13,8 +12,6 @@ import { extension, makeCertificate } from '../../support/certificates.ts';
 
 const DES3 = '1.2.840.113549.3.7';
 const RC2 = '1.2.840.113549.3.2';
-const GCM = ['aes-256-gcm', 'aes-256-cbc'];
-const CBC = ['aes-256-cbc'];
 
 test('what we announce can be read', () => {
   assert.deepEqual(readCapabilities(parseDer(writeCapabilities())), [
@@ -48,20 +45,5 @@ test('a certificate may announce too', async (t) => {
       const { certificate } = makeCertificate({ extensions });
       assert.equal(certificateCapabilities(certificate)?.[0], expected);
     });
-  }
-});
-
-test('the content cipher of a group', async (t) => {
-  const table = [
-    ['all announce GCM', 'auto', [GCM, GCM], 'aes-256-gcm'],
-    ['one does not', 'auto', [GCM, CBC], 'aes-256-cbc'],
-    ['one says nothing', 'auto', [GCM, undefined], 'aes-256-cbc'],
-    ['only the shorter key', 'auto', [['aes-128-gcm']], 'aes-256-cbc'],
-    ['nobody', 'auto', [], 'aes-256-cbc'],
-    ['the rule says CBC', 'cbc', [GCM], 'aes-256-cbc'],
-    ['the rule says GCM', 'gcm', [undefined, CBC], 'aes-256-gcm'],
-  ] as const;
-  for (const [name, mode, announced, cipher] of table) {
-    await t.test(name, () => assert.equal(selectContentCipher(mode, announced), cipher));
   }
 });

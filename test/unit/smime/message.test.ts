@@ -98,6 +98,7 @@ test('encryption moves all Content-* fields inside and keeps the rest byte for b
     kind: 'encrypted',
     format: 'smime',
     keyIds: [`smime:${alice.certificate.fingerprint}`, `smime:${bob.certificate.fingerprint}`],
+    algorithm: 'aes-256-cbc',
   });
   const [head, body] = bytes.toString('latin1').split('\r\n\r\n');
   assert.equal(
