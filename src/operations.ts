@@ -3,6 +3,7 @@
 import { GatewayError } from './core/errors.ts';
 import type { KeyId } from './core/key.ts';
 import { type ProofMode, stricterMode, type TenantId } from './core/origin.ts';
+import type { Learned } from './keys/capabilities.ts';
 import type { StoredKey } from './keys/records.ts';
 import type { KeyStore } from './keys/store.ts';
 import type { AppliedKeys } from './keys/apply.ts';
@@ -30,6 +31,16 @@ export interface KeySummary {
   readonly notBefore: string | null;
   readonly notAfter: string | null;
   readonly source: string;
+  /** What signed mail of its owner announced; one entry for each address. */
+  readonly learned: readonly LearnedSummary[];
+}
+
+export interface LearnedSummary {
+  readonly address: string;
+  /** Content ciphers, best first. */
+  readonly ciphers: readonly string[];
+  readonly signedAt: string;
+  readonly seenAt: string;
 }
 
 export interface KeyDetails extends KeySummary {
@@ -68,6 +79,8 @@ export interface Operations {
   listKeys(): Promise<readonly KeySummary[]>;
   showKey(id: string): Promise<KeyDetails>;
   removeKey(id: string): Promise<KeySummary>;
+  /** Forgets what was learned of a key; the answer still shows it. */
+  forgetCapabilities(id: string): Promise<KeySummary>;
   listQueue(): Promise<readonly QueueEntry[]>;
   showQueued(id: string): Promise<QueueEntry>;
   retryQueued(id: string): Promise<QueueEntry>;
@@ -129,6 +142,11 @@ export function operationsOf(services: OperationServices): Operations {
       await keys.forTenant(tenant).remove(summary.id as KeyId);
       return summary;
     },
+    forgetCapabilities: async (id) => {
+      const { summary, tenant } = await find(id);
+      await keys.forTenant(tenant).forgetLearned(summary.id as KeyId);
+      return summary;
+    },
     listQueue: () => Promise.resolve(queue.list()),
     showQueued: (id) => Promise.resolve(queuedOf(queue, id)),
     retryQueued: async (id) => {
@@ -180,12 +198,15 @@ function queuedOf(queue: Queue, id: string): QueueEntry {
 }
 
 async function keysOf(keys: KeyStore, tenant: TenantId): Promise<readonly FoundKey[]> {
-  const { records, unreadable } = await keys.forTenant(tenant).inspect();
+  const own = keys.forTenant(tenant);
+  const { records, unreadable } = await own.inspect();
+  const found: FoundKey[] = [];
+  for (const record of records) {
+    const summary = summaryOf(record, await own.learnedOf(record.id));
+    found.push({ tenant, summary, material: record.material });
+  }
   const damaged = unreadable.map((id) => ({ tenant, summary: damagedSummary(tenant, id), material: '' }));
-  return [
-    ...records.map((record) => ({ tenant, summary: summaryOf(record), material: record.material })),
-    ...damaged,
-  ];
+  return [...found, ...damaged];
 }
 
 /** `smime:12ab` and `12ab` both name the key whose fingerprint begins so. */
@@ -194,7 +215,7 @@ function isStartOf(given: string, id: string): boolean {
   return start !== '' && (id.startsWith(start) || (id.split(':')[1] ?? '').startsWith(start));
 }
 
-function summaryOf(record: StoredKey): KeySummary {
+function summaryOf(record: StoredKey, learned: readonly Learned[]): KeySummary {
   return {
     id: record.id,
     tenant: record.tenant,
@@ -206,6 +227,12 @@ function summaryOf(record: StoredKey): KeySummary {
     notBefore: record.notBefore.toISOString(),
     notAfter: record.notAfter?.toISOString() ?? null,
     source: record.source,
+    learned: learned.map(({ address, ciphers, signedAt, seenAt }) => ({
+      address,
+      ciphers,
+      signedAt: signedAt.toISOString(),
+      seenAt: seenAt.toISOString(),
+    })),
   };
 }
 
@@ -221,5 +248,6 @@ function damagedSummary(tenant: TenantId, id: KeyId): KeySummary {
     notBefore: null,
     notAfter: null,
     source: '',
+    learned: [],
   };
 }

@@ -13,8 +13,9 @@ const GROUPS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   setup: async () => [(await import('./setup.ts')).setupExchange],
   doctor: async () => [(await import('./doctor.ts')).doctor],
   keys: async () => {
-    const { keysInit, keysApply, keysList, keysShow, keysRemove } = await import('./keys.ts');
-    return [keysInit, keysApply, keysList, keysShow, keysRemove];
+    const { keysInit, keysApply, keysList, keysShow, keysForgetCapabilities, keysRemove } =
+      await import('./keys.ts');
+    return [keysInit, keysApply, keysList, keysShow, keysForgetCapabilities, keysRemove];
   },
   message: async () => {
     const { messageEncrypt, messageDecrypt, messageSign, messageVerify } = await import('./message.ts');

@@ -57,7 +57,7 @@ export const keysList: Command = {
     else
       print(
         invocation.io,
-        table([['KEY', 'ROLE', 'ADDRESSES', 'EXPIRES', 'PRIVATE', 'SOURCE'], ...keys.map(rowOf)]),
+        table([['KEY', 'ROLE', 'ADDRESSES', 'EXPIRES', 'PRIVATE', 'SOURCE', 'LEARNED'], ...keys.map(rowOf)]),
       );
     return EXIT.success;
   },
@@ -76,12 +76,16 @@ export const keysShow: Command = {
     );
     if (invocation.isJson) printJson(invocation.io, key);
     else {
-      const { material, ...facts } = key;
+      const { material, learned, ...facts } = key;
       const rows = Object.entries(facts).map(([name, value]) => [
         name,
         Array.isArray(value) ? value.join(', ') : String(value),
       ]);
-      print(invocation.io, `${table(rows)}\n${material}`);
+      const heard = learned.map(({ address, ciphers, signedAt, seenAt }) => [
+        'learned',
+        `${address}: ${ciphers.join(', ') || 'no cipher'}; signed ${signedAt}, seen ${seenAt}`,
+      ]);
+      print(invocation.io, `${table([...rows, ...heard])}\n${material}`);
     }
     return EXIT.success;
   },
@@ -105,6 +109,30 @@ export const keysRemove: Command = {
   },
 };
 
+export const keysForgetCapabilities: Command = {
+  name: 'keys forget-capabilities',
+  summary: 'Forget which S/MIME ciphers signed mail of a key announced.',
+  arguments: '<key>',
+  count: [1, 1],
+  options,
+  notes: `Until signed mail comes again, what the certificate announces counts. Where that mail should not be followed, write
+smime: { content: cbc } into the rule.`,
+  async run(invocation) {
+    const key = await withOperations(invocation, (operations) =>
+      operations.forgetCapabilities(invocation.positionals[0] ?? ''),
+    );
+    if (invocation.isJson) printJson(invocation.io, key);
+    else {
+      const addresses = key.learned.map(({ address }) => address).join(', ');
+      print(
+        invocation.io,
+        `${key.id}: ${addresses === '' ? 'nothing was learned' : `forgotten for ${addresses}`}`,
+      );
+    }
+    return EXIT.success;
+  },
+};
+
 function describeApplied({ tenant, unreadable, ...changes }: TenantApplied): string {
   const counts = Object.entries(changes).map(([name, ids]) => `${ids.length} ${name}`);
   const damaged =
@@ -122,5 +150,13 @@ function rowOf(key: KeySummary): string[] {
     key.notAfter?.slice(0, 10) ?? 'never',
     key.hasPrivateKey ? 'yes' : 'no',
     key.source,
+    learnedText(key.learned),
   ];
+}
+
+/** The latest of its addresses; `keys show` has them all. */
+function learnedText(learned: KeySummary['learned']): string {
+  const [latest] = learned.toSorted((one, other) => (one.signedAt < other.signedAt ? 1 : -1));
+  if (!latest) return '-';
+  return `${latest.ciphers.includes('aes-256-gcm') ? 'AES-GCM' : 'no AES-GCM'} ${latest.signedAt.slice(0, 10)}`;
 }
