@@ -17,6 +17,7 @@ import { applyKeys } from './keys/apply.ts';
 import { type KeyStore, openKeyStore } from './keys/store.ts';
 import { operationsOf, type Operations, type TenantApplied } from './operations.ts';
 import { formatProblems, type PolicySet, readPolicySet } from './pipeline/policy-set.ts';
+import { openLearning } from './pipeline/learning.ts';
 import { receive, type ReceiveServices } from './pipeline/receive.ts';
 import { openDirectories, type RecipientDirectories } from './pipeline/recipient-directories.ts';
 import { openTenantGate } from './pipeline/tenant-limits.ts';
@@ -105,6 +106,7 @@ export async function openGateway(config: Config, environment: GatewayEnvironmen
       gate: openTenantGate((tenant) => queue.queuedOf(tenant)),
       policies: inForce.policies,
       proof: inForce.proof,
+      learning: stack.use(openLearning(keys, log)),
       commit: async (message) => {
         await queue.commit(message);
       },

@@ -76,6 +76,8 @@ async function planEncryption(order: WorkOrder, ring: KeyRing, header: HeaderSec
   };
 }
 
+const announcedBy = (key: UsableKey) => contentFor({ content: 'auto', group: 'common' }, key);
+
 /** Without a rule, S/MIME content follows what the certificates announce. */
 function encryptStep(
   format: KeyFormat,
@@ -83,12 +85,11 @@ function encryptStep(
 ): Extract<Step, { kind: 'encrypt' }> {
   const ids: NonEmpty<KeyId> = [first.record.id, ...others.map(({ record }) => record.id)];
   if (format === 'pgp') return { kind: 'encrypt', format, keys: ids };
-  const choice = (key: UsableKey) => contentFor({ content: 'auto', group: 'common' }, key);
   return {
     kind: 'encrypt',
     format,
     keys: ids,
-    content: contentForAll([choice(first), ...others.map(choice)]),
+    content: contentForAll([announcedBy(first), ...others.map(announcedBy)]),
   };
 }
 

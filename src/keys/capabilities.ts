@@ -17,6 +17,9 @@ export interface Learned extends Lesson {
   readonly seenAt: Date;
 }
 
+/** `changed`: it says something else than before; `confirmed`: the same, later; `nothing`: it does not count. */
+export type Taught = 'changed' | 'confirmed' | 'nothing';
+
 /** Of a certificate with more addresses, the longest unheard go. */
 export const MAX_ADDRESSES = 16;
 const MAX_CIPHERS = 16;

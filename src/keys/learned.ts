@@ -4,7 +4,15 @@ import { GatewayError } from '../core/errors.ts';
 import type { KeyId } from '../core/key.ts';
 import type { Log } from '../core/log.ts';
 import type { TenantId } from '../core/origin.ts';
-import { applyLesson, isNews, type Learned, type Lesson, readLearned, writeLearned } from './capabilities.ts';
+import {
+  applyLesson,
+  isNews,
+  type Learned,
+  type Lesson,
+  readLearned,
+  type Taught,
+  writeLearned,
+} from './capabilities.ts';
 import type { KeyRows } from './key-index.ts';
 import { learnedName, learnedPrefix, parseKeyId } from './records.ts';
 
@@ -33,17 +41,15 @@ export class LearnedCapabilities {
     return this.#has(id) ? (await this.#load(id)).current : [];
   }
 
-  /** Takes a lesson about a key that is in the store. Not twice at once. False: it teaches nothing. */
-  async learn(id: KeyId, lesson: Lesson, at: Date): Promise<boolean> {
+  /** Takes a lesson about a key that is in the store. Not twice at once. */
+  async learn(id: KeyId, lesson: Lesson, at: Date): Promise<Taught> {
     const known = this.#has(id) ? await this.#load(id) : { current: [], stored: [] };
     const next = applyLesson(known.current, lesson, at);
-    if (!next) return false;
-    if (!isNews(known.stored, lesson)) {
-      known.current = next;
-      return true;
-    }
-    await this.#write(id, next);
-    return true;
+    if (!next) return 'nothing';
+    const before = known.current.find(({ address }) => address === lesson.address);
+    if (isNews(known.stored, lesson)) await this.#write(id, next);
+    else known.current = next;
+    return before?.ciphers.join() === lesson.ciphers.join() ? 'confirmed' : 'changed';
   }
 
   /** False: there was nothing. */

@@ -14,7 +14,7 @@ import type {
 import type { Log } from '../core/log.ts';
 import type { TenantId } from '../core/origin.ts';
 import { Secret } from '../core/secret.ts';
-import type { Learned, Lesson } from './capabilities.ts';
+import type { Learned, Lesson, Taught } from './capabilities.ts';
 import { KeyIndex, type KeyRows } from './key-index.ts';
 import { materialUse, type ParsedMaterial, parseMaterial } from './key-use.ts';
 import { LearnedCapabilities } from './learned.ts';
@@ -68,10 +68,10 @@ export interface TenantKeys {
   /** Lends the private material; it is wiped when `use` has settled. Throws `key-unreadable` where there is none. */
   withPrivateKey<T>(id: KeyId, use: (material: Secret) => Promise<T>): Promise<T>;
   /**
-   * Takes what signed mail says of the software behind a key. False: it teaches nothing new, or the key is not here, since
-   * only keys that the tenant has can be encrypted to. SECURITY: the caller has verified the signature (pipeline/lessons).
+   * Takes what signed mail says of the software behind a key. A key that is not here is not learned about, since only keys
+   * that the tenant has can be encrypted to. SECURITY: the caller has verified the signature (pipeline/lessons).
    */
-  learn(id: KeyId, lesson: Lesson, at: Date): Promise<boolean>;
+  learn(id: KeyId, lesson: Lesson, at: Date): Promise<Taught>;
   /** What was learned of a key, by address. */
   learnedOf(id: KeyId): Promise<readonly Learned[]>;
   /** Forgets what was learned of a key. False: there was nothing. */
@@ -229,8 +229,10 @@ class DatabaseTenantKeys implements TenantKeys {
     }
   }
 
-  learn(id: KeyId, lesson: Lesson, at: Date): Promise<boolean> {
-    return this.#inTurn(async () => this.#openIndex().has(id) && this.#learned.learn(id, lesson, at));
+  learn(id: KeyId, lesson: Lesson, at: Date): Promise<Taught> {
+    return this.#inTurn(async () =>
+      this.#openIndex().has(id) ? this.#learned.learn(id, lesson, at) : 'nothing',
+    );
   }
 
   learnedOf(id: KeyId): Promise<readonly Learned[]> {

@@ -2,12 +2,13 @@
 // hold -> inspect -> prove -> decide -> run -> commit. Every error before commit is an SMTP reply.
 import { bytesSource, type ByteSource, type Chunks, joinSources } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Commit, FinishedCopy } from '../core/commit.ts';
+import type { Commit, CommittedMessage, FinishedCopy } from '../core/commit.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { asGatewayError, errorTable, GatewayError, replyFor } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Log } from '../core/log.ts';
 import type { Origin, ProofFailure } from '../core/origin.ts';
+import type { StageOutcome } from '../core/outcome.ts';
 import type { Peer } from '../core/peer.ts';
 import type { Copy, Refusal } from '../core/plan.ts';
 import type { Reply } from '../core/reply.ts';
@@ -27,6 +28,8 @@ import type { ProofSettings } from '../tenant/settings.ts';
 import { refuseSpoofing, verifyOwnSignatures } from './authenticate.ts';
 import { decide, type TenantPlan } from './decide.ts';
 import { inspect } from './inspect.ts';
+import type { Learning } from './learning.ts';
+import { lessonsOf, type TenantLesson } from './lessons.ts';
 import { type PolicySet, tenantOf } from './policy-set.ts';
 import { runCopy } from './run-copy.ts';
 import type { TenantGate } from './tenant-limits.ts';
@@ -54,6 +57,8 @@ export interface ReceiveServices {
   readonly online?: OnlineServices;
   readonly policies: () => PolicySet;
   readonly commit: Commit;
+  /** Takes what signed mail teaches, once it is committed. */
+  readonly learning: Learning;
   /** The Received field of this transaction with its CRLF (RFC 5321 §4.4). */
   readonly received: (peer: Peer, envelope: Envelope, at: Date) => Buffer;
   readonly clock: Clock;
@@ -122,23 +127,32 @@ async function story(
   const source = joinSources(bytesSource(services.received(peer, envelope, at)), held);
   await using open = new AsyncDisposableStack();
   const copies: FinishedCopy[] = [];
+  const lessons: TenantLesson[] = [];
   for (const tenantPlan of plans) {
     for (const copy of tenantPlan.plan.copies) {
-      const finished = await finish(services, tenantPlan, trustOf, copy, source, at, open, log);
-      copies.push({ ...finished, ...mailFromOf(registry, origin, envelope, tenantPlan, rewriting) });
+      const done = await finish(services, tenantPlan, trustOf, copy, source, at, open, log);
+      copies.push({ ...done.finished, ...mailFromOf(registry, origin, envelope, tenantPlan, rewriting) });
+      lessons.push(...lessonsOf(tenantPlan, done.outcomes, facts.from));
       signal.throwIfAborted();
     }
   }
-  await services.commit({
+  const message = {
     envelope,
     isProven: isOwnSender(registry, origin, envelope),
     inputSha256: held.sha256,
     returnLeg: returnLegOf(registry, origin, envelope),
     copies,
     refused: refusals.map(({ recipient, explanation }) => ({ recipient, explanation })),
-  });
-  services.tally.committed(copies);
-  log.info('message-committed', { copies: copies.length, refused: refusals.length });
+  };
+  await services.commit(message);
+  services.learning.take(lessons, at);
+  return committed(services, message, log);
+}
+
+function committed({ tally }: ReceiveServices, message: CommittedMessage, log: Log): Reply {
+  const { envelope, copies, refused } = message;
+  tally.committed(copies);
+  log.info('message-committed', { copies: copies.length, refused: refused.length });
   return { code: 250, enhanced: '2.0.0', text: `Queued as ${envelope.id}` };
 }
 
@@ -157,7 +171,7 @@ async function finish(
   at: Date,
   open: AsyncDisposableStack,
   log: Log,
-): Promise<FinishedCopy> {
+): Promise<{ readonly finished: FinishedCopy; readonly outcomes: readonly StageOutcome[] }> {
   const tenant = loaded.policy.tenant.id;
   const result = open.use(
     await runCopy(copy, source, services.holds, {
@@ -178,7 +192,7 @@ async function finish(
     outcomes: result.outcomes.map((outcome) => outcome.kind),
     ...contentOf(copy),
   });
-  return {
+  const finished = {
     leg: copy.leg,
     recipients: copy.recipients,
     tenant,
@@ -189,6 +203,7 @@ async function finish(
     isEncrypted: result.outcomes.some((outcome) => outcome.kind === 'encrypted'),
     is8bit: result.body.is8bit,
   };
+  return { finished, outcomes: result.outcomes };
 }
 
 /** How S/MIME content was encrypted, and what chose it. */
