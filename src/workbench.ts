@@ -24,6 +24,7 @@ import { decide } from './pipeline/decide.ts';
 import { inspect, withOutboundKeys } from './pipeline/inspect.ts';
 import { type LoadedPolicy, readPolicy, readPolicySet, tenantOf } from './pipeline/policy-set.ts';
 import { runCopy } from './pipeline/run-copy.ts';
+import { trustForMessage } from './pipeline/trust.ts';
 import type { Policy, Problem } from './policy/schema.ts';
 import { type Holds, openHolds } from './storage/hold.ts';
 import { gatherEvidence } from './tenant/evidence.ts';
@@ -198,8 +199,10 @@ export async function explainMessage(task: ExplainTask): Promise<Explanation> {
   const policies = { registry, all: [loaded], of: () => loaded };
   const store = { forTenant: () => keys, tenants: () => [loaded.policy.tenant.id] };
   try {
-    const plans = await decide(policies, store, facts, origin, { key: new Secret(randomBytes(32)), at });
-    const known = await withOutboundKeys(facts, keys, at);
+    const rewriting = { key: new Secret(randomBytes(32)), at };
+    const trustOf = trustForMessage();
+    const plans = await decide(policies, store, facts, origin, rewriting, trustOf);
+    const known = await withOutboundKeys(facts, keys, at, trustOf(loaded));
     return { ...explained, plans: plans.map(({ direction, plan }) => ({ direction, plan, facts: known })) };
   } catch (error) {
     if (!(error instanceof GatewayError) || origin.kind === 'proven') throw error;

@@ -39,6 +39,10 @@ export type Announced =
 export interface UsableKey {
   readonly record: KeyRecord;
   readonly matchedBy: 'address' | 'plus-base' | 'domain';
+  /** Bits of security of the key itself; undefined: not compared. */
+  readonly strength?: number;
+  /** Whether it leads to a trusted root; undefined: nobody looked. */
+  readonly isTrusted?: boolean;
   /** Of S/MIME, to encrypt; undefined: nothing is known. */
   readonly announces?: Announced;
 }

@@ -30,3 +30,25 @@ export async function materialUse(material: ParsedMaterial, purpose: KeyPurpose,
     ? pgpUse(material.certificate, purpose, at)
     : smimeUse(material.certificate, purpose, at);
 }
+
+/** Security levels of RSA by the size of the modulus (NIST SP 800-57 part 1, table 2; 4,096 in between). */
+const RSA_STRENGTHS = [
+  [15_360, 256],
+  [7_680, 192],
+  [4_096, 140],
+  [3_072, 128],
+  [2_048, 112],
+] as const;
+
+/** How strong the key is, in bits, to choose between two that are both strong enough. Of OpenPGP keys nothing is said. */
+export function strengthOf(material: ParsedMaterial): number | undefined {
+  if (material.format === 'pgp') return undefined;
+  const { asymmetricKeyType: type = '', asymmetricKeyDetails } = material.certificate.publicKey;
+  const { modulusLength, namedCurve = '' } = asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined) return RSA_STRENGTHS.find(([bits]) => modulusLength >= bits)?.[1] ?? 80;
+  if (type === 'x25519') return 128;
+  if (type === 'x448') return 224;
+  // Curves are named by their size, ML-KEM by four times its level.
+  const size = Number(/\d{3,4}/.exec(namedCurve === '' ? type : namedCurve)?.[0] ?? 0);
+  return type.startsWith('ml-kem') ? size / 4 : Math.floor(size / 2);
+}

@@ -1,5 +1,6 @@
 // Which of the keys that match an address are used: pure, so that the order can be shown and tested.
 import type { Announced, KeyId, KeyLookup, KeyPurpose, RejectedKey, UsableKey } from '../core/key.ts';
+import { compareKeys, compareMatches } from '../core/key-preference.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { StoredKey } from './records.ts';
 
@@ -13,15 +14,13 @@ export type Candidate =
       readonly matchedBy: UsableKey['matchedBy'];
       readonly use: KeyUse;
       readonly announces?: Announced;
+      readonly strength?: number;
     }
   | { readonly kind: 'unreadable'; readonly id: KeyId };
 
-const ORDER: Record<UsableKey['matchedBy'], number> = { address: 0, 'plus-base': 1, domain: 2 };
-
 /**
- * Chooses among candidates: usable keys of the closest match (exact address, then without `+tag`, then domain), the one with
- * the latest start of validity first, then the one that expires last, then by id; so the order of the candidates does not
- * matter. An unusable key of a closer match does not stand in the way of a usable one. SECURITY: with nothing usable, one damaged key makes the answer `unreadable`, so that
+ * Chooses among candidates: usable keys of the closest match (exact address, then without `+tag`, then domain), in the order
+ * of core/key-preference; so the order of the candidates does not matter. An unusable key of a closer match does not stand in the way of a usable one. SECURITY: with nothing usable, one damaged key makes the answer `unreadable`, so that
  * damage never looks like "no key" (test: damaged is not none).
  */
 export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose): KeyLookup {
@@ -33,16 +32,21 @@ export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose
       damaged.push({ id: candidate.id, reason: 'the stored key is damaged' });
       continue;
     }
-    const { record, matchedBy, use, announces } = candidate;
+    const { record, matchedBy, use, announces, strength } = candidate;
     const reason = roleProblem(record, purpose) ?? (use.usable ? undefined : use.reason);
-    if (reason === undefined) usable.push({ record, matchedBy, ...(announces && { announces }) });
+    if (reason === undefined)
+      usable.push({
+        record,
+        matchedBy,
+        ...(announces && { announces }),
+        ...(strength !== undefined && { strength }),
+      });
     else rejected.push({ id: record.id, reason });
   }
-  const closest = Math.min(...usable.map(({ matchedBy }) => ORDER[matchedBy]));
-  const keys = usable.filter(({ matchedBy }) => ORDER[matchedBy] === closest).sort(byPreference);
-  const farther = usable
-    .filter(({ matchedBy }) => ORDER[matchedBy] !== closest)
-    .sort((one, other) => ORDER[one.matchedBy] - ORDER[other.matchedBy] || byPreference(one, other));
+  usable.sort((one, other) => compareMatches(one, other) || compareKeys(one, other));
+  const isClosest = (key: UsableKey) => key.matchedBy === usable[0]?.matchedBy;
+  const keys = usable.filter(isClosest);
+  const farther = usable.filter((key) => !isClosest(key));
   rejected.push(
     ...farther.map(({ record }) => ({ id: record.id, reason: 'a key of a closer match is used' })),
   );
@@ -60,18 +64,6 @@ function roleProblem(record: StoredKey, purpose: KeyPurpose): string | undefined
   return undefined;
 }
 
-function byPreference(one: UsableKey, other: UsableKey): number {
-  return (
-    other.record.notBefore.getTime() - one.record.notBefore.getTime() ||
-    endOf(other) - endOf(one) ||
-    (one.record.id < other.record.id ? -1 : 1)
-  );
-}
-
 function byId(one: RejectedKey, other: RejectedKey): number {
   return one.id < other.id ? -1 : 1;
-}
-
-function endOf({ record }: UsableKey): number {
-  return record.notAfter?.getTime() ?? Number.MAX_VALUE;
 }

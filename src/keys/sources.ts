@@ -59,7 +59,11 @@ export async function readDeclaredKeys(
       else if (earlier && earlier.record.role !== role)
         report(problems, 'the same key is declared as an own key and as a partner key');
       else declared.set(key.record.id, merge(earlier, key));
-      for (const warning of [...result.warnings, ...validityWarnings(result, options.at)])
+      for (const warning of [
+        ...result.warnings,
+        ...domainWarnings(entry, result),
+        ...validityWarnings(result, options.at),
+      ])
         report(warnings, warning);
     }
   }
@@ -126,6 +130,13 @@ function addressProblem(
   }
   const held = found.addresses.length > 0 ? found.addresses.slice(0, 10).join(', ') : 'no address';
   return `the ${found.format} key does not hold this address; it holds ${held}`;
+}
+
+/** A key of another organisation for a whole domain is most likely a mix-up, and everybody there would get mail to it. */
+function domainWarnings({ match }: KeyEntry, { format, addresses }: FoundKey): readonly string[] {
+  if (match.includes('@') || addresses.length === 0) return [];
+  if (addresses.some((address) => address.endsWith(`@${match}`))) return [];
+  return [`the ${format} key holds no address of this domain; it holds ${addresses.slice(0, 10).join(', ')}`];
 }
 
 function validityWarnings({ format, notBefore, notAfter }: FoundKey, at: Date): readonly string[] {

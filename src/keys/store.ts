@@ -16,7 +16,7 @@ import type { TenantId } from '../core/origin.ts';
 import { Secret } from '../core/secret.ts';
 import type { Learned, Lesson, Taught } from './capabilities.ts';
 import { KeyIndex, type KeyRows } from './key-index.ts';
-import { materialUse, type ParsedMaterial, parseMaterial } from './key-use.ts';
+import { materialUse, type ParsedMaterial, parseMaterial, strengthOf } from './key-use.ts';
 import { LearnedCapabilities } from './learned.ts';
 import {
   addressName,
@@ -140,8 +140,15 @@ class DatabaseTenantKeys implements TenantKeys {
       }
       const use = await materialUse(loaded.material, purpose, at);
       const announces = purpose === 'encrypt' ? await this.#announced(loaded, address) : undefined;
-      const { record } = loaded;
-      candidates.push({ kind: 'readable', record, matchedBy, use, ...(announces && { announces }) });
+      const strength = strengthOf(loaded.material);
+      candidates.push({
+        kind: 'readable',
+        record: loaded.record,
+        matchedBy,
+        use,
+        ...(announces && { announces }),
+        ...(strength !== undefined && { strength }),
+      });
     }
     return selectKeys(candidates, purpose);
   }

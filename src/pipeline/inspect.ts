@@ -16,6 +16,7 @@ import type { TrustSettings } from '../smime/chain.ts';
 import { coversEncrypted } from '../smime/layers.ts';
 import { isAutoSubmitted } from '../tenant/evidence.ts';
 import { withoutRevoked } from './recipient-revocation.ts';
+import { trustedFirst } from './recipient-trust.ts';
 
 const NO_KEYS: KeyLookup = { kind: 'none', rejected: [] };
 const MAX_VISIBLE = 10_000;
@@ -60,7 +61,7 @@ export async function withOutboundKeys(
   for (const address of addresses) {
     const smime = await keys.lookup(address, 'smime', 'encrypt', at);
     encryptionKeys.set(address.key, {
-      smime: trust ? await withoutRevoked(smime, trust, at) : smime,
+      smime: trust ? await withoutRevoked(trustedFirst(smime, trust, at), trust, at) : smime,
       pgp: await keys.lookup(address, 'pgp', 'encrypt', at),
     });
   }

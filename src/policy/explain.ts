@@ -5,6 +5,7 @@ import type { Recipient } from '../core/envelope.ts';
 import { errorTable } from '../core/errors.ts';
 import type { Facts } from '../core/facts.ts';
 import type { Announced, KeyId, KeyLookup, RejectedKey, UsableKey } from '../core/key.ts';
+import { preferenceReason } from '../core/key-preference.ts';
 import { formatLeg } from '../core/leg.ts';
 import type {
   ContentChoice,
@@ -58,14 +59,8 @@ function rejectedKeys(recipient: string, { envelope, encryptionKeys }: Facts): s
 /** Usable keys behind the first one: only that is used. */
 function rivalsOf(lookup: KeyLookup): readonly RejectedKey[] {
   if (lookup.kind !== 'usable') return [];
-  const [{ record: chosen }, ...others] = lookup.keys;
-  return others.map(({ record: { id, notBefore } }) => ({
-    id,
-    reason:
-      notBefore < chosen.notBefore
-        ? `replaced by a key that became valid later, on ${chosen.notBefore.toISOString().slice(0, 10)}`
-        : 'another key that became valid at the same time lasts longer, or has the lower id',
-  }));
+  const [chosen, ...others] = lookup.keys;
+  return others.map((other) => ({ id: other.record.id, reason: preferenceReason(chosen, other) }));
 }
 
 function describeCopy(copy: Copy, number: number, facts: Facts): string[] {
@@ -141,7 +136,9 @@ function keyReason(id: KeyId, owner: Address, lookup: KeyLookup): string | undef
   if (!key) return undefined;
   const { notAfter } = key.record;
   const until = notAfter === undefined ? 'does not expire' : `expires ${notAfter.toISOString().slice(0, 10)}`;
-  const rivals = keys.length > 1 ? `, the newest of ${keys.length} usable ones` : '';
+  const isNewest = keys.every(({ record }) => record.notBefore <= key.record.notBefore);
+  const rivals =
+    keys.length > 1 ? `, the ${isNewest ? 'newest' : 'trusted one'} of ${keys.length} usable ones` : '';
   return `${shortId(id)} for ${owner.text}: ${matchText(key, owner)}, ${until}${rivals}${announcedText(key.announces)}`;
 }
 

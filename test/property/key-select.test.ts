@@ -23,6 +23,7 @@ const readable = fc.record({
       return { ...record, ...(end && { notAfter: end }) };
     }),
   matchedBy: fc.constantFrom('address' as const, 'plus-base' as const, 'domain' as const),
+  strength: fc.constantFrom(0, 112, 128),
   use: fc.constantFrom({ usable: true } as const, { usable: false, reason: 'expired' } as const),
 });
 const damaged = fc.constant({ kind: 'unreadable' as const, id: bareRecord('0').id });

@@ -12,8 +12,9 @@ function candidate(
   digit: string,
   more: Partial<Omit<Readable, 'record'>> & Partial<Readable['record']> = {},
 ): Candidate {
-  const { matchedBy = 'address', use = good, ...record } = more;
-  return { kind: 'readable', record: bareRecord(digit, record), matchedBy, use };
+  const { matchedBy = 'address', use = good, strength, ...record } = more;
+  const bits = strength === undefined ? {} : { strength };
+  return { kind: 'readable', record: bareRecord(digit, record), matchedBy, use, ...bits };
 }
 
 function damaged(digit: string): Candidate {
@@ -85,6 +86,22 @@ const cases: readonly (readonly [
     'the latest start first',
     'encrypt',
     [candidate('1'), candidate('2', { notBefore: new Date('2026-02-01') })],
+    'usable',
+    '21',
+    [],
+  ],
+  [
+    'then the stronger one',
+    'encrypt',
+    [candidate('1', { strength: 112, notAfter: new Date('2028-01-01') }), candidate('2', { strength: 128 })],
+    'usable',
+    '21',
+    [],
+  ],
+  [
+    'an unknown strength is the smallest',
+    'encrypt',
+    [candidate('1'), candidate('2', { strength: 112 })],
     'usable',
     '21',
     [],

@@ -359,6 +359,21 @@ test('what works but needs care is a warning: loose files, keys out of their tim
   }
 });
 
+test('F111 a key of another domain for a whole domain is a warning', async () => {
+  const given = { smime: { certificate, key: 'alice.key' } };
+  const { problems, warnings } = await read([
+    entry('contoso.example', given),
+    entry('fabrikam.example', given, 2),
+    entry('example', given, 3),
+  ]);
+  assert.deepEqual(lines(problems), []);
+  const text = 'the smime key holds no address of this domain; it holds alice@contoso.example';
+  assert.deepEqual(lines(warnings), [
+    `policy.yaml:2:7: fabrikam.example: ${text}`,
+    `policy.yaml:3:7: example: ${text}`,
+  ]);
+});
+
 test('trust anchors: PEM with several, DER, and a problem with its place for what is neither', async () => {
   await write('roots.pem', root.certificatePem + intermediate.certificatePem);
   const { anchors, problems } = await readTrustAnchors(
