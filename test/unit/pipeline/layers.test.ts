@@ -262,6 +262,31 @@ test('layers end: below eight the rest is delivered as it is', async () => {
   assert.doesNotMatch(text, /the innermost text/);
 });
 
+test('tried once: what cannot be opened or read is reported one time', async () => {
+  const stranger = await world.person('stranger');
+  const foreign = await runStage(
+    encryptMessage(bytesSource(PLAIN).open(), [stranger.certificate], { limits }),
+  );
+  const bytes = await encrypted(PLAIN);
+  const damaged = bytes.subarray(0, bytes.length - 80);
+  const unsigned = mail(
+    'From: rsa@contoso.example',
+    'Content-Type: multipart/signed; boundary=b',
+    '',
+    '--b--',
+    '',
+  );
+  for (const [message, expected, marks] of [
+    [foreign.bytes, ['not-decrypted', 'not-verified'], /reason=no-recipient/g],
+    [damaged, ['not-decrypted', 'not-verified'], /reason=failed/g],
+    [unsigned, ['not-verified'], /signature=unchecked/g],
+  ] as const) {
+    const { text, outcomes } = await received(message);
+    assert.deepEqual(kinds(outcomes), expected);
+    assert.equal(text.match(marks)?.length, 1);
+  }
+});
+
 test('steps that open nothing run once, whatever stands around them', () => {
   const steps = [{ kind: 'strip', direction: 'inbound' }, { kind: 'mark' }] as const;
   assert.deepEqual([...inLayers(steps, [])], steps);
