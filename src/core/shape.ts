@@ -3,8 +3,11 @@
 export type CmsContent = 'enveloped' | 'auth-enveloped' | 'signed' | 'compressed' | 'other';
 
 export type Shape =
-  /** `compressed`: CompressedData of CMS, which protects nothing. */
-  | { readonly kind: 'plain'; readonly cms?: 'compressed' }
+  /**
+   * `compressed`: CompressedData of CMS, which protects nothing. `labelled`: says that it is encrypted with OpenPGP, and is
+   * not, or not whole.
+   */
+  | { readonly kind: 'plain'; readonly cms?: 'compressed'; readonly labelled?: 'pgp' }
   | { readonly kind: 'encrypted'; readonly format: 'smime'; readonly cms: 'enveloped' | 'auth-enveloped' }
   | { readonly kind: 'encrypted'; readonly format: 'pgp' }
   | {

@@ -11,6 +11,7 @@ import { decodeHeaderText } from '../mime/decoded-text.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
+import { isEncryptedMessage } from '../pgp/detect.ts';
 import { detectSmime } from '../smime/detect.ts';
 import type { TrustSettings } from '../smime/chain.ts';
 import { coversEncrypted } from '../smime/layers.ts';
@@ -73,7 +74,7 @@ export async function withOutboundKeys(
   return { ...facts, encryptionKeys, signingKeys };
 }
 
-/** Labels choose where to look; for CMS the content type in the bytes decides. */
+/** Labels choose where to look; the content type of CMS and the packets of OpenPGP decide. */
 async function shapeOf(
   message: ByteSource,
   header: HeaderSection,
@@ -84,10 +85,11 @@ async function shapeOf(
   const as = (found: Shape) => ({ shape: found, isReport });
   switch (shape.kind) {
     case 'multipart-encrypted':
+      if (shape.protocol !== 'application/pgp-encrypted') return as({ kind: 'plain' });
       return as(
-        shape.protocol === 'application/pgp-encrypted'
+        (await isEncryptedMessage(message, header, limits))
           ? { kind: 'encrypted', format: 'pgp' }
-          : { kind: 'plain' },
+          : { kind: 'plain', labelled: 'pgp' },
       );
     case 'multipart-signed':
       return as(

@@ -80,7 +80,8 @@ export function decideInbound(policy: Policy, facts: Facts): Plan {
   const opened = [...verify, ...(inbound.verify ? compare : []), ...mark];
   if (shape.kind === 'plain' && shape.cms === 'compressed')
     return plan([copy(recipients, opened)], 'compressed: unpacked with what is inside');
-  if (shape.kind === 'plain') return plan([copy(recipients, [])], 'plain: delivered as it came');
+  if (shape.kind === 'plain' && shape.labelled === undefined)
+    return plan([copy(recipients, [])], 'plain: delivered as it came');
   const isOpened = inbound.decrypt && !isSelfService(facts);
   const isCovered = shape.kind === 'signed' && shape.format === 'smime' && shape.covers === 'encrypted';
   if (shape.kind === 'signed' && !(isCovered && isOpened))
