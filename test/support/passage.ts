@@ -19,6 +19,7 @@ import { readMessage } from '../../src/mime/header-section.ts';
 import { inspect, withOutboundKeys } from '../../src/pipeline/inspect.ts';
 import { runCopy } from '../../src/pipeline/run-copy.ts';
 import { decideInbound, decideOutbound } from '../../src/policy/decide.ts';
+import { verifyMessage } from '../../src/smime/message.ts';
 import { openHolds } from '../../src/storage/hold.ts';
 import { keyIdOf, pgpKey } from './keys.ts';
 import { makeKey, type TestKey } from './pgp.ts';
@@ -34,6 +35,7 @@ export const PETRA = 'petra@other.example';
 /** Encrypts where it can, in the format of the key. */
 export const WHEN_POSSIBLE = 'otherwise: { sign: none, encrypt: when-possible, fallback: plain }';
 export const REQUIRED = 'otherwise: { sign: none, encrypt: required }';
+export const SIGNED = 'otherwise: { sign: smime, encrypt: never }';
 
 export interface PassedCopy {
   readonly to: readonly string[];
@@ -67,6 +69,8 @@ export interface Passage extends AsyncDisposable {
   /** From Bob to people of the tenant, under these settings (YAML of the section `inbound`). */
   receive(message: Uint8Array, to?: readonly string[], inbound?: string): Promise<Passed>;
   receiveOne(message: Uint8Array, inbound?: string): Promise<PassedCopy>;
+  /** An S/MIME signature, as a partner who trusts the CA verifies it. */
+  verify(message: Uint8Array): AsyncGenerator<Uint8Array, StageOutcome>;
 }
 
 /** Opens it, with a mail CA of this name. */
@@ -119,6 +123,7 @@ export async function openPassage(name: string): Promise<Passage> {
     sendOne: async (message, rules, to = BOB) => only(await send(message, rules, [to])),
     receive,
     receiveOne: async (message, inbound) => only(await receive(message, [ANNA], inbound)),
+    verify: (message) => verifyMessage(bytesSource(message), world.trust, { limits }),
     async [Symbol.asyncDispose]() {
       await holds[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });
