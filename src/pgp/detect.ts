@@ -1,12 +1,14 @@
-// Whether a message is encrypted with OpenPGP as a whole, by its structure and its packets. Labels only say where to look.
+// Whether a message is encrypted or signed with OpenPGP as a whole, by its structure and its packets. Labels only say
+// where to look.
 import type { ByteSource } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import type { HeaderSection } from '../mime/header-section.ts';
+import { mimeShape } from '../mime/shape.ts';
 import { readMaybeArmor } from './armor.ts';
 import { readEncryptedHead } from './encrypted-head.ts';
 import { PgpFault } from './fault.ts';
-import { findEncrypted, openDecoded } from './mime-parts.ts';
+import { findEncrypted, findSigned, openDecoded, SIGNATURE } from './mime-parts.ts';
 
 const READ_BYTES = 65_536;
 
@@ -33,6 +35,23 @@ export async function isEncryptedMessage(
   } catch (error) {
     if (error instanceof PgpFault || isMalformedMail(error)) return false;
     throw error;
+  }
+}
+
+/** Whether a multipart/signed is one of OpenPGP: its protocol says so, or without one the type of its second part. */
+export async function isSignedMessage(
+  message: ByteSource,
+  header: HeaderSection,
+  limits: Limits,
+): Promise<boolean> {
+  const shape = mimeShape(header);
+  if (shape.kind !== 'multipart-signed') return false;
+  if (shape.protocol !== undefined) return shape.protocol === SIGNATURE;
+  try {
+    return (await findSigned(message, header, limits)).kind === 'found';
+  } catch (error) {
+    if (!isMalformedMail(error)) throw error;
+    return false;
   }
 }
 

@@ -17,7 +17,7 @@ export type FoundSigned =
   | { readonly kind: 'malformed' };
 
 const ENCRYPTED = 'application/pgp-encrypted';
-const SIGNATURE = 'application/pgp-signature';
+export const SIGNATURE = 'application/pgp-signature';
 const MAX_VERSION_BYTES = 1_024;
 
 /** The header of a message. Throws GatewayError `header-malformed`. */

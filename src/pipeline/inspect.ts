@@ -11,7 +11,7 @@ import { decodeHeaderText } from '../mime/decoded-text.ts';
 import { fieldsNamed, fieldValue, type HeaderSection } from '../mime/header-section.ts';
 import { mimeShape, scanStructure } from '../mime/shape.ts';
 import type { TenantKeys } from '../keys/store.ts';
-import { isEncryptedMessage } from '../pgp/detect.ts';
+import { isEncryptedMessage, isSignedMessage } from '../pgp/detect.ts';
 import { detectSmime } from '../smime/detect.ts';
 import type { TrustSettings } from '../smime/chain.ts';
 import { coversEncrypted } from '../smime/layers.ts';
@@ -93,7 +93,7 @@ async function shapeOf(
       );
     case 'multipart-signed':
       return as(
-        shape.protocol === 'application/pgp-signature'
+        (await isSignedMessage(message, header, limits))
           ? { kind: 'signed', format: 'pgp', form: 'detached' }
           : await signedShape(message, 'detached', limits),
       );

@@ -32,6 +32,8 @@ export const BOB = 'bob@remote.example';
 export const CARL = 'carl@remote.example';
 export const PETRA = 'petra@other.example';
 
+const DAY_MS = 86_400_000;
+
 /** Encrypts where it can, in the format of the key. */
 export const WHEN_POSSIBLE = 'otherwise: { sign: none, encrypt: when-possible, fallback: plain }';
 export const REQUIRED = 'otherwise: { sign: none, encrypt: required }';
@@ -53,8 +55,8 @@ interface Passed {
 
 export interface Passage extends AsyncDisposable {
   readonly world: TestWorld;
-  /** Anna and Otto are the tenant's, with S/MIME keys; Bob and Carl have certificates. */
-  readonly people: Readonly<Record<'anna' | 'otto' | 'bob' | 'carl', TestPerson>>;
+  /** Anna and Otto are the tenant's, with S/MIME keys; Bob and Carl have certificates. `former`: Anna's, expired. */
+  readonly people: Readonly<Record<'anna' | 'former' | 'otto' | 'bob' | 'carl', TestPerson>>;
   /** Petra's OpenPGP key; Anna has one of her own. */
   readonly pgp: Readonly<Record<'anna' | 'petra', TestKey>>;
   /** From Anna, under these rules (YAML of the section `outbound`). `hidden`: recipients in no field. */
@@ -157,6 +159,11 @@ async function makeKeys(
     world.person(address.split('@')[0] ?? '', { emails: [address] });
   const people = {
     anna: await person(ANNA),
+    former: await world.person('anna', {
+      emails: [ANNA],
+      notBefore: new Date(Date.now() - 700 * DAY_MS),
+      notAfter: new Date(Date.now() - 300 * DAY_MS),
+    }),
     otto: await person(OTTO),
     bob: await person(BOB),
     carl: await person(CARL),
@@ -164,6 +171,7 @@ async function makeKeys(
   const pgp = { anna: await makeKey(ANNA), petra: await makeKey(PETRA) };
   const keys = await memoryTenantKeys(TENANT_A, [
     declared(people.anna, ANNA, true),
+    declared(people.former, ANNA, true),
     declared(people.otto, OTTO, true),
     declared(people.bob, BOB, false),
     declared(people.carl, CARL, false),

@@ -3,7 +3,7 @@ import { GatewayError } from '../../core/errors.ts';
 import type { StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
 import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
-import { mimeShape } from '../../mime/shape.ts';
+import { isSignedMessage } from '../../pgp/detect.ts';
 import { verifyMessage as verifyPgp } from '../../pgp/message.ts';
 import { verifyMessage as verifySmime } from '../../smime/message.ts';
 import type { TrustContext } from '../../smime/chain.ts';
@@ -19,12 +19,10 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
     release: 'whole',
     async *run(input) {
       const { header } = await readMessage(input.open(), limits);
-      const shape = mimeShape(header);
       let inner: HeaderSection | undefined;
       const onInner = (found: HeaderSection) => void (inner = found);
-      const isPgp = shape.kind === 'multipart-signed' && shape.protocol === 'application/pgp-signature';
       const options = { limits, at, weak, onInner, takesOff: step.isBeforeDecryption === true };
-      const outcome = isPgp
+      const outcome = (await isSignedMessage(input, header, limits))
         ? yield* verifyPgp(input, await pgpVerificationKeys(keys, header), { limits, at })
         : yield* verifySmime(input, await smimeTrust(context, header), options);
       if (step.onInvalid === 'refuse' && hasBrokenSignature([...context.done, outcome])) {
