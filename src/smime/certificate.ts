@@ -3,12 +3,24 @@
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { parseAddress } from '../core/address.ts';
 import { GatewayError } from '../core/errors.ts';
-import { type CertificateExtensions, parseExtensions } from './certificate-extensions.ts';
+import { type CertificateExtensions, type KeyUsage, parseExtensions } from './certificate-extensions.ts';
 import { countOf, type DerNode, fieldsOf, oidOf, parseDer, TAG, timeOf } from './der.ts';
 import { type DistinguishedName, EMAIL_ADDRESS, isSameName, parseName } from './distinguished-name.ts';
 import type { GeneralName } from './general-name.ts';
 
-export type CertificateKeyType = 'rsa' | 'ec' | 'ed25519' | 'ed448' | 'x25519' | 'other';
+const KEY_TYPES = [
+  'rsa',
+  'rsa-pss',
+  'ec',
+  'ed25519',
+  'ed448',
+  'x25519',
+  'x448',
+  'ml-kem-512',
+  'ml-kem-768',
+  'ml-kem-1024',
+] as const;
+export type CertificateKeyType = (typeof KEY_TYPES)[number] | 'other';
 export type CertificatePurpose = 'encrypt' | 'sign';
 
 /** A parsed certificate. Parsing says nothing about trust or validity. */
@@ -46,17 +58,29 @@ export interface Certificate extends CertificateExtensions {
 export interface StrengthOptions {
   /** Takes RSA from 1,024 bits and DSA. For old test suites only. */
   readonly isLegacyAllowed?: boolean;
+  /** Takes ML-KEM keys: only where the operator has switched them on for this certificate. */
+  readonly isMlKemAllowed?: boolean;
 }
 
 export type CertificateUse = { readonly usable: true } | { readonly usable: false; readonly reason: string };
 
-const KEY_TYPES: readonly CertificateKeyType[] = ['rsa', 'ec', 'ed25519', 'ed448', 'x25519'];
+/** What each type of key needs in its certificate to be encrypted to (RFC 8550 §4.4.2, RFC 9935 §5). */
+const ENCRYPTING: ReadonlyMap<CertificateKeyType, KeyUsage> = new Map<CertificateKeyType, KeyUsage>([
+  ['rsa', 'keyEncipherment'],
+  ['ec', 'keyAgreement'],
+  ['x25519', 'keyAgreement'],
+  ['x448', 'keyAgreement'],
+  ['ml-kem-512', 'keyEncipherment'],
+  ['ml-kem-768', 'keyEncipherment'],
+  ['ml-kem-1024', 'keyEncipherment'],
+]);
 const MAX_DER_BYTES = 256 * 1024;
 const MAX_PEM_CHARACTERS = 4 * 1024 * 1024;
 const MAX_PEM_CERTIFICATES = 1_000;
 const MAX_ADDRESSES = 100;
 const EMAIL_PROTECTION = '1.3.6.1.5.5.7.3.4';
 const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
+const ML_KEM_IS_OFF = 'ML-KEM keys are not switched on (ml_kem of the key entry)';
 const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
 const MIN_RSA_BITS = 2_048;
 const MIN_LEGACY_RSA_BITS = 1_024;
@@ -117,8 +141,14 @@ export function certificateUse(
   const reason =
     validityProblem(certificate, at) ??
     purposeProblem(certificate, purpose) ??
-    strengthProblem(certificate, options);
+    strengthProblem(certificate, options) ??
+    (isMlKem(certificate.keyType) && !options.isMlKemAllowed ? ML_KEM_IS_OFF : undefined);
   return reason === undefined ? { usable: true } : { usable: false, reason };
+}
+
+/** Whether keys of this type encapsulate by ML-KEM (RFC 9935). */
+export function isMlKem(keyType: CertificateKeyType): boolean {
+  return keyType.startsWith('ml-kem-');
 }
 
 /** Whether the certificate's extended key usage allows mail: absent, any, or emailProtection. */
@@ -169,15 +199,16 @@ function purposeProblem(certificate: Certificate, purpose: CertificatePurpose): 
 }
 
 function encryptProblem({ keyType, keyUsage }: Certificate): string | undefined {
-  if (keyType === 'ed25519' || keyType === 'ed448') return 'key type of the certificate cannot encrypt';
-  const wanted = keyType === 'rsa' ? 'keyEncipherment' : 'keyAgreement';
+  const wanted = ENCRYPTING.get(keyType);
+  if (wanted === undefined) return 'key type of the certificate cannot encrypt';
   if (keyUsage && !keyUsage.has(wanted))
     return `key usage of the certificate does not allow encryption (no ${wanted})`;
   return undefined;
 }
 
 function signProblem({ keyType, keyUsage }: Certificate): string | undefined {
-  if (keyType === 'x25519') return 'key type of the certificate cannot sign';
+  if (keyType === 'x25519' || keyType === 'x448' || isMlKem(keyType))
+    return 'key type of the certificate cannot sign';
   if (keyUsage && !keyUsage.has('digitalSignature') && !keyUsage.has('nonRepudiation'))
     return 'key usage of the certificate does not allow signatures';
   return undefined;

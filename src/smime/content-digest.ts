@@ -37,7 +37,8 @@ export class ContentDigest {
   }
 }
 
-function openHash(name: DigestName): Hash {
+/** A hash of that name; SHAKE256 with the 64 octets that Ed448 takes. */
+export function openHash(name: DigestName): Hash {
   return name === 'shake256' ? createHash(name, { outputLength: SHAKE256_BYTES }) : createHash(name);
 }
 

@@ -1,6 +1,6 @@
 // S/MIME messages (RFC 8551 §3): the MIME side of encryption and signatures. The CMS side is enveloped-data.ts and
 // signed-data.ts.
-import { createHash, type Hash } from 'node:crypto';
+import type { Hash } from 'node:crypto';
 import { type ByteSource, bytesSource, type Chunks, concat } from '../core/bytes.ts';
 import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
@@ -25,6 +25,7 @@ import type { WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import { ExpansionError, openCompressedData } from './compressed-data.ts';
+import { openHash } from './content-digest.ts';
 import { decodedBody, detectSmime } from './detect.ts';
 import {
   ContentError,
@@ -36,8 +37,9 @@ import {
 import { readLayerContent } from './layer-content.ts';
 import { encryptedEntity, layerAboveEncrypted } from './layers.ts';
 import type { SmimeDecryptionKey } from './recipient-info.ts';
-import { signingDigest, type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
+import { type SmimeSigner, writeDetachedSignature } from './signed-data.ts';
 import { verifyDetached, verifyOpaque } from './signed-message.ts';
+import { signingDigest } from './signing.ts';
 
 export type { SmimeDecryptionKey, SmimeSigner };
 
@@ -105,7 +107,7 @@ export async function* signMessage(
     micalg: digest.micalg,
     boundary,
   });
-  const hash = createHash(digest.name);
+  const hash = openHash(digest.name);
   const signature = signaturePart(() => writeDetachedSignature(hash.digest(), signer, options.at));
   yield* wrapMessage(
     outer,

@@ -12,6 +12,9 @@ const STRONG: ReadonlySet<string> = new Set([
   '1.2.840.10045.4.3.4',
   '1.3.101.112', // Ed25519
   '1.3.101.113', // Ed448
+  '2.16.840.1.101.3.4.3.17', // ML-DSA (RFC 9881 §2)
+  '2.16.840.1.101.3.4.3.18',
+  '2.16.840.1.101.3.4.3.19',
 ]);
 const RSA_PSS = '1.2.840.113549.1.1.10';
 const STRONG_HASH: ReadonlySet<string> = new Set([

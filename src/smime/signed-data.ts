@@ -1,25 +1,18 @@
 // SignedData (RFC 5652 §5) over streams: writes detached signatures, reads detached and opaque ones. Judging a signer is
 // signer-info.ts' business.
-import { constants, type KeyObject, sign } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
-import { type DigestName, digests, ID } from './algorithms.ts';
+import { type DigestName, ID } from './algorithms.ts';
 import { BerError, BerReader } from './ber-reader.ts';
-import {
-  algorithmIdentifier,
-  integer,
-  NULL,
-  octetString,
-  oid,
-  sequence,
-  setOf,
-  tagged,
-} from './ber-writer.ts';
+import { integer, octetString, oid, sequence, setOf, tagged } from './ber-writer.ts';
 import { type Certificate, parseCertificate } from './certificate.ts';
-import { fieldsOf, oidOf, parseBer, TAG } from './der.ts';
+import { oidOf, parseBer, TAG } from './der.ts';
+import { parseDigestAlgorithm } from './digest-algorithm.ts';
 import { issuerAndSerial } from './recipient-info.ts';
 import { writeSignedAttributes } from './signed-attributes.ts';
 import { parseSignerInfo, type SignerInfo } from './signer-info.ts';
+import { signAttributes, signingDigest } from './signing.ts';
 
 /** A private signing key, its certificate, and what leads from there to a root. */
 export interface SmimeSigner {
@@ -46,48 +39,17 @@ export interface SignedDataReader extends AsyncDisposable {
   tail(): Promise<SignedDataTail>;
 }
 
-/** What a key signs with. */
-export interface SigningDigest {
-  readonly name: 'sha256' | 'sha384' | 'sha512';
-  /** As multipart/signed names it (RFC 8551 §3.5.3.2). */
-  readonly micalg: string;
-  readonly id: string;
-  readonly ecdsaId: string;
-}
-
-const SHA256: SigningDigest = {
-  name: 'sha256',
-  micalg: 'sha-256',
-  id: ID.sha256,
-  ecdsaId: ID.ecdsaWithSha256,
-};
-// QUIRK: gpgsm refuses a digest that is shorter than the curve (test: gpgsm verifies what we sign).
-const CURVE_DIGESTS: ReadonlyMap<string, SigningDigest> = new Map([
-  ['secp384r1', { name: 'sha384', micalg: 'sha-384', id: ID.sha384, ecdsaId: ID.ecdsaWithSha384 }],
-  ['secp521r1', { name: 'sha512', micalg: 'sha-512', id: ID.sha512, ecdsaId: ID.ecdsaWithSha512 }],
-  ['brainpoolP384r1', { name: 'sha384', micalg: 'sha-384', id: ID.sha384, ecdsaId: ID.ecdsaWithSha384 }],
-  ['brainpoolP512r1', { name: 'sha512', micalg: 'sha-512', id: ID.sha512, ecdsaId: ID.ecdsaWithSha512 }],
-]);
 const MAX_CERTIFICATES = 100;
 const MAX_DIGESTS = 16;
-
-/** The digest for a key: SHA-256, and what suits the larger curves. Throws GatewayError `signing-key-missing`. */
-export function signingDigest(key: KeyObject): SigningDigest {
-  if (key.asymmetricKeyType !== 'rsa' && key.asymmetricKeyType !== 'ec') {
-    throw new GatewayError('signing-key-missing', 'type of the signing key is not supported');
-  }
-  return CURVE_DIGESTS.get(key.asymmetricKeyDetails?.namedCurve ?? '') ?? SHA256;
-}
 
 /**
  * A detached signature over a content with this digest, which must be the signer's `signingDigest`: DER, with the chain
  * but without its root.
  */
 export function writeDetachedSignature(messageDigest: Uint8Array, signer: SmimeSigner, at: Date): Buffer {
-  const digest = signingDigest(signer.key);
   const attributes = writeSignedAttributes(messageDigest, at);
-  const digestAlgorithm = algorithmIdentifier(digest.id);
-  const { algorithm, signature } = signAttributes(attributes, signer.key, digest);
+  const digestAlgorithm = signingDigest(signer.key).algorithm;
+  const { algorithm, signature } = signAttributes(attributes, signer.key);
   const signerInfo = sequence(
     integer(1),
     issuerAndSerial(signer.certificate),
@@ -147,7 +109,7 @@ async function readHead(
   await reader.enter(TAG.set);
   for (let count = 0; await reader.peek(); count += 1) {
     if (count >= MAX_DIGESTS) throw new BerError('too many digest algorithms');
-    const digest = digests.get(oidOf(fieldsOf(parseBer(await reader.element())).take(TAG.oid)));
+    const digest = parseDigestAlgorithm(parseBer(await reader.element()));
     if (digest) announced.add(digest);
   }
   await reader.leave();
@@ -198,24 +160,6 @@ async function readCertificates(reader: BerReader): Promise<readonly Certificate
   }
   await reader.leave();
   return certificates;
-}
-
-/** RSA PKCS#1 v1.5 or ECDSA (RFC 8551 §2.2). */
-function signAttributes(
-  attributes: Buffer,
-  key: KeyObject,
-  digest: SigningDigest,
-): { algorithm: Buffer; signature: Buffer } {
-  if (key.asymmetricKeyType === 'ec') {
-    return {
-      algorithm: algorithmIdentifier(digest.ecdsaId),
-      signature: sign(digest.name, attributes, { key, dsaEncoding: 'der' }),
-    };
-  }
-  return {
-    algorithm: algorithmIdentifier(ID.rsaEncryption, NULL),
-    signature: sign(digest.name, attributes, { key, padding: constants.RSA_PKCS1_PADDING }),
-  };
 }
 
 function headerBytes(der: Buffer): number {

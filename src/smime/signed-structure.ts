@@ -1,8 +1,9 @@
 // The outer form that CRLs and OCSP responses share with certificates: a body, an algorithm and a signature over the body.
 import { constants, type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
-import { brokenDigests, type DigestName, digests, signatureAlgorithms } from './algorithms.ts';
-import { countOf, type DerNode, fieldsOf, oidOf, TAG } from './der.ts';
+import { brokenDigests, type DigestName, signatureAlgorithms } from './algorithms.ts';
+import { type DerNode, fieldsOf, oidOf, TAG } from './der.ts';
+import { parsePss, type PssScheme, pssVerifyKey } from './pss.ts';
 
 export interface SignedStructure {
   /** The signed bytes, header included. */
@@ -15,7 +16,7 @@ interface Scheme {
   readonly digest: DigestName | undefined;
   /** As node:crypto names the type of the key. */
   readonly type: string;
-  readonly saltBytes?: number;
+  readonly pss?: { readonly scheme: PssScheme; readonly parameters: DerNode };
 }
 
 const DSA_WITH_SHA1 = '1.2.840.10040.4.3';
@@ -44,18 +45,19 @@ export async function isSignedWith(
   const type = key.asymmetricKeyType ?? '';
   if (type.replace('-pss', '') !== scheme.type) return false;
   try {
-    return await verifyInPool(scheme.digest, body, keyInput(key, scheme), signature);
+    const input = keyInput(key, scheme);
+    return input !== undefined && (await verifyInPool(scheme.digest, body, input, signature));
   } catch {
     return false;
   }
 }
 
-function keyInput(key: KeyObject, { type, saltBytes }: Scheme): Parameters<typeof verify>[2] {
+/** Undefined where the key is bound to another scheme. */
+function keyInput(key: KeyObject, { type, pss }: Scheme): Parameters<typeof verify>[2] | undefined {
   if (type === 'ec') return { key, dsaEncoding: 'der' };
   if (type !== 'rsa') return key;
-  return saltBytes === undefined
-    ? { key, padding: constants.RSA_PKCS1_PADDING }
-    : { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: saltBytes };
+  if (pss) return pssVerifyKey(key, pss.scheme, pss.parameters);
+  return { key, padding: constants.RSA_PKCS1_PADDING };
 }
 
 /** Undefined for what is not supported, or would leave the digest open. */
@@ -78,13 +80,7 @@ function schemeOf(node: DerNode): Scheme | undefined {
   }
 }
 
-/** RFC 4055 §3.1. Without a hash it is SHA-1, and the salt has 20 bytes. */
-function pssOf(node: DerNode | undefined): Scheme | undefined {
-  if (node?.tag !== TAG.sequence) return undefined;
-  const fields = fieldsOf(node);
-  const hash = fields.optional(0xa0)?.children[0];
-  fields.optional(0xa1);
-  const salt = fields.optional(0xa2)?.children[0];
-  const digest = hash ? digests.get(oidOf(fieldsOf(hash).take(TAG.oid))) : 'sha1';
-  return digest && { digest, type: 'rsa', saltBytes: salt ? countOf(salt) : 20 };
+function pssOf(parameters: DerNode | undefined): Scheme | undefined {
+  const scheme = parsePss(parameters);
+  return parameters && scheme && { digest: scheme.digest, type: 'rsa', pss: { scheme, parameters } };
 }

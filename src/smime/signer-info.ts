@@ -3,18 +3,14 @@
 import { constants, verify } from 'node:crypto';
 import type { SignatureResult } from '../core/outcome.ts';
 import type { WeakAlgorithm } from '../core/plan.ts';
-import {
-  brokenDigests,
-  type DigestName,
-  digests,
-  signatureAlgorithms,
-  type SignatureScheme,
-} from './algorithms.ts';
+import { brokenDigests, type DigestName, signatureAlgorithms, type SignatureScheme } from './algorithms.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import type { ContentDigests } from './content-digest.ts';
 import type { ContentVariant } from './content-variants.ts';
 import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { parseDigestAlgorithm } from './digest-algorithm.ts';
+import { parsePss, type PssScheme, pssVerifyKey } from './pss.ts';
 import { isNamedBy, parseRecipientId, type RecipientId } from './recipient-info.ts';
 import { hasMisplacedAttribute, readSignedAttributes, type SignedAttributes } from './signed-attributes.ts';
 import { establishTrust, type TrustResult } from './trust.ts';
@@ -47,19 +43,18 @@ export const CHANGED_CONTENT = 'the content was changed after signing';
 interface SignerAlgorithm {
   readonly scheme: SignatureScheme;
   readonly digest: DigestName | undefined;
-  readonly saltBytes?: number;
+  readonly pss?: { readonly scheme: PssScheme; readonly parameters: DerNode };
   readonly keyType?: string | undefined;
 }
 
 const MIN_RSA_BITS = 1_024;
-const DEFAULT_SALT_BYTES = 20;
 
 /** Parses one SignerInfo. Throws GatewayError `config-invalid`. */
 export function parseSignerInfo(bytes: Uint8Array): SignerInfo {
   const fields = fieldsOf(parseBer(bytes));
   countOf(fields.take(TAG.integer));
   const id = parseRecipientId(fields.any());
-  const digest = digests.get(oidOf(fieldsOf(fields.take(TAG.sequence)).take(TAG.oid)));
+  const digest = parseDigestAlgorithm(fields.take(TAG.sequence));
   const attributes = fields.optional(0xa0);
   const algorithm = fields.take(TAG.sequence);
   const signature = octetsOf(fields.any());
@@ -206,9 +201,9 @@ function isSignedBy({ publicKey }: Certificate, signer: SignerInfo, { signed }: 
         );
       case 'rsa-pss': {
         if (type !== 'rsa' && type !== 'rsa-pss') return false;
-        const saltLength = algorithm.saltBytes ?? DEFAULT_SALT_BYTES;
-        const key = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength };
-        return verify(algorithm.digest, signed, key, signature);
+        const { pss } = algorithm;
+        const key = pss && pssVerifyKey(publicKey, pss.scheme, pss.parameters);
+        return key !== undefined && verify(algorithm.digest, signed, key, signature);
       }
       case 'ecdsa':
         return (
@@ -231,18 +226,7 @@ function readAlgorithm(node: DerNode, signerDigest: DigestName | undefined): Sig
   return { scheme: known.scheme, digest: known.digest ?? signerDigest };
 }
 
-/** RSASSA-PSS-params (RFC 4055 §3.1). The mask has to use the same hash: node:crypto knows no other. */
 function readPss(parameters: DerNode | undefined): SignerAlgorithm | undefined {
-  if (parameters?.tag !== TAG.sequence) return undefined;
-  const fields = fieldsOf(parameters);
-  const hash = fields.optional(0xa0)?.children[0];
-  const mask = fields.optional(0xa1)?.children[0]?.children[1];
-  const salt = fields.optional(0xa2)?.children[0];
-  const digest = hash ? digestOf(hash) : 'sha1';
-  if (!digest || digest !== (mask ? digestOf(mask) : 'sha1')) return undefined;
-  return { scheme: 'rsa-pss', digest, saltBytes: salt ? countOf(salt) : DEFAULT_SALT_BYTES };
-}
-
-function digestOf(node: DerNode): DigestName | undefined {
-  return digests.get(oidOf(fieldsOf(node).take(TAG.oid)));
+  const scheme = parsePss(parameters);
+  return parameters && scheme && { scheme: 'rsa-pss', digest: scheme.digest, pss: { scheme, parameters } };
 }

@@ -80,6 +80,15 @@ export const policyConstraints = (counts: {
 export const inhibitAny = (count: number): Buffer =>
   extension('2.5.29.54', element(0x02, Buffer.of(count)), true);
 
+/** Algorithms that are one with the type of the key. */
+const PURE_SIGNATURES: Readonly<Record<string, string>> = {
+  ed25519: '1.3.101.112',
+  ed448: '1.3.101.113',
+  'ml-dsa-44': '2.16.840.1.101.3.4.3.17',
+  'ml-dsa-65': '2.16.840.1.101.3.4.3.18',
+  'ml-dsa-87': '2.16.840.1.101.3.4.3.19',
+};
+
 export interface RawRequest {
   readonly subject?: Buffer;
   readonly issuer?: RawIdentity;
@@ -111,10 +120,13 @@ export function makeDer(request: RawRequest): Omit<RawIdentity, 'certificate'> {
   const subject = request.subject ?? name('Postern test');
   const signer = request.issuer?.key ?? privateKey;
   const hash = request.hash ?? 'sha256';
+  const pure = PURE_SIGNATURES[signer.asymmetricKeyType ?? ''];
   const algorithm = sequence(
-    ...(signer.asymmetricKeyType === 'rsa'
-      ? [oid(hash === 'sha1' ? '1.2.840.113549.1.1.5' : '1.2.840.113549.1.1.11'), element(0x05)]
-      : [oid(hash === 'sha1' ? '1.2.840.10045.4.1' : '1.2.840.10045.4.3.2')]),
+    ...(pure !== undefined
+      ? [oid(pure)]
+      : signer.asymmetricKeyType === 'rsa'
+        ? [oid(hash === 'sha1' ? '1.2.840.113549.1.1.5' : '1.2.840.113549.1.1.11'), element(0x05)]
+        : [oid(hash === 'sha1' ? '1.2.840.10045.4.1' : '1.2.840.10045.4.3.2')]),
   );
   const extensions = request.extensions ?? [];
   const body = sequence(
@@ -131,7 +143,7 @@ export function makeDer(request: RawRequest): Omit<RawIdentity, 'certificate'> {
     ...(extensions.length > 0 ? [element(0xa3, sequence(...extensions))] : []),
   );
   const signature = sign(
-    hash,
+    pure === undefined ? hash : null,
     body,
     request.isForged ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey : signer,
   );
