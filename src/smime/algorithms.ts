@@ -28,9 +28,12 @@ export const ID = {
   aes256Cbc: '2.16.840.1.101.3.4.1.42',
   aes128Gcm: '2.16.840.1.101.3.4.1.6',
   aes256Gcm: '2.16.840.1.101.3.4.1.46',
+  aes128Wrap: '2.16.840.1.101.3.4.1.5',
   aes256Wrap: '2.16.840.1.101.3.4.1.45',
   ecdhSha256Kdf: '1.3.132.1.11.1',
   ecdhSha384Kdf: '1.3.132.1.11.2',
+  cekHkdfSha256: '1.2.840.113549.1.9.16.3.31',
+  oriKem: '1.2.840.113549.1.9.16.13.3',
 } as const;
 
 /** A content cipher as node:crypto names it. */
@@ -42,6 +45,9 @@ export interface ContentCipher {
     | 'aes-128-gcm'
     | 'aes-192-gcm'
     | 'aes-256-gcm'
+    | 'aes-128-ccm'
+    | 'aes-192-ccm'
+    | 'aes-256-ccm'
     | 'des-ede3-cbc'
     | 'rc2-cbc';
   readonly keyBytes: number;
@@ -66,6 +72,13 @@ export const gcmCiphers: ReadonlyMap<string, ContentCipher> = new Map([
   [ID.aes128Gcm, { name: 'aes-128-gcm', keyBytes: 16 }],
   ['2.16.840.1.101.3.4.1.26', { name: 'aes-192-gcm', keyBytes: 24 }],
   [ID.aes256Gcm, { name: 'aes-256-gcm', keyBytes: 32 }],
+]);
+
+/** Also of AuthEnvelopedData. Read only: no S/MIME agent is known to want it. */
+export const ccmCiphers: ReadonlyMap<string, ContentCipher> = new Map([
+  ['2.16.840.1.101.3.4.1.7', { name: 'aes-128-ccm', keyBytes: 16 }],
+  ['2.16.840.1.101.3.4.1.27', { name: 'aes-192-ccm', keyBytes: 24 }],
+  ['2.16.840.1.101.3.4.1.47', { name: 'aes-256-ccm', keyBytes: 32 }],
 ]);
 
 export type DigestName = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512' | 'shake256';
@@ -144,14 +157,18 @@ export const hkdfSchemes: ReadonlyMap<string, DigestName> = new Map<string, Dige
   ['1.2.840.113549.1.9.16.3.21', 'sha512'],
 ]);
 
+export const TRIPLE_DES_WRAP = 'des3-wrap';
+
 export interface KeyWrap {
-  readonly name: 'aes128-wrap' | 'aes192-wrap' | 'aes256-wrap';
+  readonly name: 'aes128-wrap' | 'aes192-wrap' | 'aes256-wrap' | typeof TRIPLE_DES_WRAP;
   readonly keyBytes: 16 | 24 | 32;
+  readonly isWeak?: true;
 }
 
-/** AES key wrap (RFC 3565 §2.3). */
+/** AES key wrap (RFC 3565 §2.3), and that of Triple-DES (RFC 3217), which is never written. */
 export const keyWraps: ReadonlyMap<string, KeyWrap> = new Map<string, KeyWrap>([
-  ['2.16.840.1.101.3.4.1.5', { name: 'aes128-wrap', keyBytes: 16 }],
+  [ID.aes128Wrap, { name: 'aes128-wrap', keyBytes: 16 }],
   ['2.16.840.1.101.3.4.1.25', { name: 'aes192-wrap', keyBytes: 24 }],
   [ID.aes256Wrap, { name: 'aes256-wrap', keyBytes: 32 }],
+  ['1.2.840.113549.1.9.16.3.6', { name: TRIPLE_DES_WRAP, keyBytes: 24, isWeak: true }],
 ]);

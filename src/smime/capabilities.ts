@@ -9,11 +9,14 @@ import { type DerNode, fieldsOf, listOf, octetsOf, oidOf, parseDer, TAG } from '
 export type WrittenCipher = 'aes-256-cbc' | 'aes-256-gcm';
 
 /** What our decrypt stage reads, best first. */
-const OWN = [ID.aes256Gcm, ID.aes128Gcm, ID.aes256Cbc, ID.aes128Cbc];
+const OWN = [ID.aes256Gcm, ID.aes128Gcm, ID.aes256Cbc, ID.aes128Cbc, ID.cekHkdfSha256];
+/** Not a cipher: keys derived for their algorithm (RFC 9709 §5). */
+const KEY_DERIVATION = 'cek-hkdf-sha256';
 const MAX_CAPABILITIES = 100;
 const NAMES: ReadonlyMap<string, string> = new Map([
   ...[...gcmCiphers, ...cbcCiphers].map(([id, { name }]) => [id, name] as const),
   ...weakCiphers,
+  [ID.cekHkdfSha256, KEY_DERIVATION],
 ]);
 
 /** The value of the attribute in our own signatures. */
@@ -45,4 +48,12 @@ export function certificateCapabilities({ der }: Certificate): readonly string[]
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whether all recipients of one ciphertext read derived content keys (RFC 9709); `announced` has one entry for each of
+ * them.
+ */
+export function areKeysDerived(announced: readonly (readonly string[] | undefined)[]): boolean {
+  return announced.length > 0 && announced.every((names) => names?.includes(KEY_DERIVATION));
 }

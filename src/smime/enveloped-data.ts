@@ -1,12 +1,12 @@
 // EnvelopedData (RFC 5652 §6) and AuthEnvelopedData (RFC 5083, RFC 5084) over streams: the content passes through in
 // pieces, in and out. What is inside the content is message.ts' business.
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { type Chunks, rechunk } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { NotDecryptedReason } from '../core/outcome.ts';
 import type { WeakAlgorithm } from '../core/plan.ts';
-import { cbcCiphers, type ContentCipher, gcmCiphers, ID } from './algorithms.ts';
+import { ID } from './algorithms.ts';
 import { BerError, BerReader } from './ber-reader.ts';
 import {
   algorithmIdentifier,
@@ -20,11 +20,21 @@ import {
   sequence,
 } from './ber-writer.ts';
 import type { WrittenCipher } from './capabilities.ts';
+import { fitsCcm } from './ccm.ts';
 import type { Certificate } from './certificate.ts';
-import { countOf, type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
-import { isLayerType } from './layer-content.ts';
-import { Rc2Decipher } from './rc2.ts';
 import {
+  type ContentAlgorithm,
+  contentKeyFor,
+  type ContentTag,
+  deriveContentKey,
+  isCcm,
+  openDecipher,
+  parseContentAlgorithm,
+} from './content-cipher.ts';
+import { countOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { isLayerType } from './layer-content.ts';
+import {
+  isWeaklyWrapped,
   parseRecipientInfo,
   type RecipientEntry,
   recoverContentKey,
@@ -32,7 +42,6 @@ import {
   type SmimeDecryptionKey,
   writeRecipientInfo,
 } from './recipient-info.ts';
-import { readWeakCipher } from './weak-cipher.ts';
 
 /** An envelope that names a key of ours. */
 export interface OpenedEnvelope {
@@ -69,40 +78,44 @@ export interface EnvelopeOptions {
 const CIPHER_BYTES = 16_384;
 const CBC_IV_BYTES = 16;
 const GCM_NONCE_BYTES = 12;
-const MIN_TAG_BYTES = 12;
-const MAX_TAG_BYTES = 16;
-const MAX_NONCE_BYTES = 64;
+const TAG_BYTES = 16;
 const CONTENT = 0x80;
+const OTHER_RECIPIENT = 0xa4;
 
 /**
  * Encrypts a content to all certificates, as BER of indefinite length: EnvelopedData with AES-256-CBC, or
- * AuthEnvelopedData with AES-256-GCM.
+ * AuthEnvelopedData with AES-256-GCM. With `isKeyDerived` the key is bound to its algorithm by RFC 9709, for recipients that
+ * all know it.
  */
 export async function* encryptContent(
   content: Chunks,
   certificates: NonEmpty<Certificate>,
   name: WrittenCipher = 'aes-256-cbc',
+  isKeyDerived = false,
 ): AsyncGenerator<Uint8Array, void> {
   const isAuthenticated = name === 'aes-256-gcm';
   const contentKey = randomBytes(32);
   const iv = randomBytes(isAuthenticated ? GCM_NONCE_BYTES : CBC_IV_BYTES);
   const recipients = certificates.map((certificate) => writeRecipientInfo(certificate, contentKey));
-  // RFC 5652 §6.1: 0 where all recipients use key transport, else 2. RFC 5083 §2.1: always 0.
-  const version = isAuthenticated || recipients.every((info) => info[0] === TAG.sequence) ? 0 : 2;
-  const parameters = isAuthenticated ? sequence(octetString(iv), integer(MAX_TAG_BYTES)) : octetString(iv);
+  const parameters = isAuthenticated ? sequence(octetString(iv), integer(TAG_BYTES)) : octetString(iv);
+  const algorithm = algorithmIdentifier(isAuthenticated ? ID.aes256Gcm : ID.aes256Cbc, parameters);
   yield Buffer.concat([
     indefinite(TAG.sequence),
     oid(isAuthenticated ? ID.authEnvelopedData : ID.envelopedData),
     indefinite(0xa0),
     indefinite(TAG.sequence),
-    integer(version),
+    integer(isAuthenticated ? 0 : versionFor(recipients)),
     element(TAG.set, ...recipients),
     indefinite(TAG.sequence),
     oid(ID.data),
-    algorithmIdentifier(isAuthenticated ? ID.aes256Gcm : ID.aes256Cbc, parameters),
+    isKeyDerived ? algorithmIdentifier(ID.cekHkdfSha256, algorithm) : algorithm,
     indefinite(CONTENT | 0x20),
   ]);
-  const { cipher, tag } = openCipher(name, contentKey, iv);
+  const { cipher, tag } = openCipher(
+    name,
+    isKeyDerived ? deriveContentKey(contentKey, algorithm) : contentKey,
+    iv,
+  );
   yield* octetPieces(encipher(content, cipher));
   yield Buffer.concat([ends(2), tag(), ends(3)]);
 }
@@ -124,16 +137,17 @@ export async function openEnvelope(
     const match = selectRecipient(head.recipients, keys);
     if ('reason' in match) return { kind: 'refused', reason: match.reason };
     const tail = head.isAuthenticated ? await readTag(open, head, options) : undefined;
-    const contentKey = recoverContentKey(match, head.cipher.keyBytes);
+    const { cipher } = head.algorithm;
+    const contentKey = contentKeyFor(head.algorithm, recoverContentKey(match, cipher.keyBytes));
     isHandedOn = true;
     return {
       kind: 'opened',
       key: match.key,
-      algorithm: head.cipher.name,
+      algorithm: cipher.name,
       isAuthenticated: head.isAuthenticated,
-      isWeak: head.cipher.isWeak ?? false,
+      isWeak: (cipher.isWeak ?? false) || isWeaklyWrapped(match),
       contentType: head.contentType,
-      content: decipher(reader, head, contentKey, tail),
+      content: decipher(reader, head.algorithm, contentKey, tail),
     };
   } catch (error) {
     if (!isMalformed(error)) throw error;
@@ -152,14 +166,7 @@ interface EnvelopeHead {
   readonly isAuthenticated: boolean;
   readonly contentType: string;
   readonly recipients: readonly RecipientEntry[];
-  readonly cipher: ContentCipher;
-  readonly iv: Buffer;
-  readonly tagBytes: number;
-}
-
-interface EnvelopeTail {
-  readonly authenticatedAttributes: Buffer | undefined;
-  readonly tag: Buffer;
+  readonly algorithm: ContentAlgorithm;
 }
 
 /** Reads up to the encrypted content; undefined for content types and ciphers that are not read. */
@@ -172,65 +179,32 @@ async function readHead(reader: BerReader, options: EnvelopeOptions): Promise<En
   await reader.enter(TAG.sequence);
   countOf(parseBer(await reader.element()));
   if (await reader.isNext(0xa0)) await reader.skip();
-  const recipients = await readRecipients(reader, options.maxRecipientInfos);
+  const recipients = await readRecipients(reader, options);
   await reader.enter(TAG.sequence);
   const inner = oidOf(parseBer(await reader.element()));
-  const algorithm = fieldsOf(parseBer(await reader.element()));
-  const id = oidOf(algorithm.take(TAG.oid));
+  const algorithmNode = parseBer(await reader.element());
+  if (algorithmNode.tag !== TAG.sequence) throw new BerError('content has no algorithm');
   const hasContent = (await reader.isNext(CONTENT)) || (await reader.isNext(CONTENT | 0x20));
   // SECURITY: the tag does not cover the type, so a changed one would change what the content is taken for (test: a flipped
   // bit in an authenticated envelope).
   const isRead = isAuthenticated ? inner === ID.data : isLayerType(inner);
   if (!isRead || !hasContent) return undefined;
-  const opened = { isAuthenticated, recipients, contentType: inner };
-  const weak = isAuthenticated ? undefined : readWeakCipher(id, algorithm, options.weak ?? []);
-  if (weak) return { ...opened, tagBytes: 0, ...weak };
-  // SECURITY: each content type has its own ciphers, so relabelling one as the other opens nothing (test: structure alone).
-  const cipher = (isAuthenticated ? gcmCiphers : cbcCiphers).get(id);
-  if (!cipher) return undefined;
-  const parameters = isAuthenticated
-    ? gcmParameters(algorithm.take(TAG.sequence))
-    : cbcParameters(algorithm.any());
-  return { ...opened, cipher, ...parameters };
+  const algorithm = parseContentAlgorithm(algorithmNode, isAuthenticated, options.weak ?? []);
+  return algorithm && { isAuthenticated, contentType: inner, recipients, algorithm };
 }
 
 async function readRecipients(
   reader: BerReader,
-  maxRecipientInfos: number,
+  { maxRecipientInfos, weak }: EnvelopeOptions,
 ): Promise<readonly RecipientEntry[]> {
   const recipients: RecipientEntry[] = [];
   await reader.enter(TAG.set);
   while (await reader.peek()) {
-    recipients.push(...parseRecipientInfo(await reader.element()));
+    recipients.push(...parseRecipientInfo(await reader.element(), weak));
     if (recipients.length > maxRecipientInfos) throw new BerError('too many recipients');
   }
   await reader.leave();
   return recipients;
-}
-
-function cbcParameters(node: DerNode): { iv: Buffer; tagBytes: number } {
-  const iv = octetsOf(node);
-  if (node.tag !== TAG.octetString || iv.length !== CBC_IV_BYTES)
-    throw new BerError('cipher parameters are malformed');
-  return { iv, tagBytes: 0 };
-}
-
-/** GCMParameters (RFC 5084 §3.2): nonce, and the length of the tag (default 12). */
-function gcmParameters(node: DerNode): { iv: Buffer; tagBytes: number } {
-  const fields = fieldsOf(node);
-  const iv = octetsOf(fields.take(TAG.octetString));
-  const length = fields.optional(TAG.integer);
-  const tagBytes = length ? countOf(length) : MIN_TAG_BYTES;
-  // SECURITY: shorter tags would make forgeries cheap.
-  if (
-    tagBytes < MIN_TAG_BYTES ||
-    tagBytes > MAX_TAG_BYTES ||
-    iv.length === 0 ||
-    iv.length > MAX_NONCE_BYTES
-  ) {
-    throw new BerError('cipher parameters are malformed');
-  }
-  return { iv, tagBytes };
 }
 
 /** The tag stands behind the content, but the attributes before it must be known first: a pass of its own. */
@@ -238,30 +212,42 @@ async function readTag(
   open: () => Chunks,
   head: EnvelopeHead,
   options: EnvelopeOptions,
-): Promise<EnvelopeTail> {
+): Promise<ContentTag> {
   await using reader = new BerReader(open());
   await readHead(reader, options);
-  await reader.skip();
+  const contentBytes = await sizeOf(reader, head.algorithm);
   await reader.leave();
   const attributes = (await reader.isNext(0xa1)) ? await reader.element() : undefined;
   const tag = octetsOf(parseBer(await reader.element()));
-  if (tag.length !== head.tagBytes)
+  if (tag.length !== head.algorithm.tagBytes)
     throw new BerError('authentication tag has another length than announced');
   // RFC 5083 §2.2: authenticated in their DER form, as a SET.
   const authenticatedAttributes =
     attributes && Buffer.concat([Buffer.from([TAG.set]), attributes.subarray(1)]);
   await finish(reader, 0xa2);
-  return { authenticatedAttributes, tag };
+  return { authenticatedAttributes, tag, contentBytes };
+}
+
+/** CCM authenticates the content's size before the content (RFC 3610 §2.2). For other ciphers nobody asks. */
+async function sizeOf(reader: BerReader, { cipher, iv }: ContentAlgorithm): Promise<number> {
+  if (!isCcm(cipher)) {
+    await reader.skip();
+    return 0;
+  }
+  let size = 0;
+  for await (const chunk of reader.octets(CONTENT)) size += chunk.length;
+  if (!fitsCcm(iv.length, size)) throw new BerError('content is too long for its nonce');
+  return size;
 }
 
 async function* decipher(
   reader: BerReader,
-  head: EnvelopeHead,
+  algorithm: ContentAlgorithm,
   contentKey: Buffer,
-  tail: EnvelopeTail | undefined,
+  tail: ContentTag | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   await using owned = reader;
-  const cipher = tail ? gcmDecipher(head, contentKey, tail) : cbcDecipher(head, contentKey);
+  const cipher = openDecipher(algorithm, contentKey, tail);
   for await (const chunk of rechunk(owned.octets(CONTENT), CIPHER_BYTES)) yield cipher.update(chunk);
   if (!tail) {
     await owned.leave();
@@ -274,31 +260,17 @@ async function* decipher(
   }
 }
 
-function cbcDecipher(
-  { cipher, iv }: EnvelopeHead,
-  contentKey: Buffer,
-): Pick<ReturnType<typeof createDecipheriv>, 'update' | 'final'> | Rc2Decipher {
-  if (cipher.name === 'rc2-cbc') return new Rc2Decipher(contentKey, contentKey.length * 8, iv);
-  return createDecipheriv(cipher.name, contentKey, iv);
-}
-
-function gcmDecipher(
-  head: EnvelopeHead,
-  contentKey: Buffer,
-  tail: EnvelopeTail,
-): ReturnType<typeof createDecipheriv> {
-  const name = head.cipher.name as 'aes-256-gcm';
-  const cipher = createDecipheriv(name, contentKey, head.iv, { authTagLength: head.tagBytes });
-  if (tail.authenticatedAttributes) cipher.setAAD(tail.authenticatedAttributes);
-  cipher.setAuthTag(tail.tag);
-  return cipher;
-}
-
 /** Passes over unprotected attributes and closes the three containers around the content. */
 async function finish(reader: BerReader, attributes: number): Promise<void> {
   if (await reader.isNext(attributes)) await reader.skip();
   for (let level = 0; level < 3; level += 1) await reader.leave();
   await reader.end();
+}
+
+/** RFC 5652 §6.1: 0 for key transport alone, 3 with any other kind of recipient. RFC 5083 §2.1 has 0 for all. */
+function versionFor(recipients: readonly Buffer[]): number {
+  if (recipients.some((info) => info[0] === OTHER_RECIPIENT)) return 3;
+  return recipients.every((info) => info[0] === TAG.sequence) ? 0 : 2;
 }
 
 function ends(levels: number): Buffer {

@@ -1,8 +1,6 @@
 // ECDH key agreement (RFC 5753, RFC 8418 for X25519 and X448): a content key wrapped under a secret that an ephemeral key
 // and the recipient's key agree on, through the X9.63 KDF or HKDF, and AES key wrap.
 import {
-  createCipheriv,
-  createDecipheriv,
   createHash,
   createPublicKey,
   diffieHellman,
@@ -10,9 +8,11 @@ import {
   hkdfSync,
   type KeyObject,
 } from 'node:crypto';
-import { type DigestName, ecdhKdfs, hkdfSchemes, ID, type KeyWrap, keyWraps } from './algorithms.ts';
+import type { WeakAlgorithm } from '../core/plan.ts';
+import { type DigestName, ecdhKdfs, hkdfSchemes, ID, type KeyWrap } from './algorithms.ts';
 import { algorithmIdentifier, element, octetString, sequence, tagged } from './ber-writer.ts';
 import { type DerNode, fieldsOf, oidOf, parseDer, TAG } from './der.ts';
+import { parseKeyWrap, unwrapKey, wrapKey } from './key-wrap.ts';
 
 /** The agreement's parameters, checked so far that only the private key can say more. */
 export interface AgreementScheme {
@@ -32,8 +32,15 @@ export interface AgreedKey {
   readonly encryptedKey: Buffer;
 }
 
-const WRAP_IV = Buffer.alloc(8, 0xa6);
-const CURVES = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+const CURVES = new Set([
+  'prime256v1',
+  'secp384r1',
+  'secp521r1',
+  'brainpoolP256r1',
+  'brainpoolP384r1',
+  'brainpoolP512r1',
+]);
+const SMALL_CURVES = new Set(['prime256v1', 'brainpoolP256r1']);
 
 /** Whether keys of this type and curve can be agreed with. */
 export function canAgree(key: KeyObject): boolean {
@@ -44,7 +51,8 @@ export function canAgree(key: KeyObject): boolean {
 /** Wraps a content key for the holder of `publicKey`, with a fresh ephemeral key of the same curve. */
 export function agreeOnKey(publicKey: KeyObject, contentKey: Uint8Array): AgreedKey {
   const ephemeral = ephemeralFor(publicKey);
-  const isLarge = (publicKey.asymmetricKeyDetails?.namedCurve ?? '').startsWith('secp');
+  const curve = publicKey.asymmetricKeyDetails?.namedCurve;
+  const isLarge = curve !== undefined && !SMALL_CURVES.has(curve);
   const wrapDer = algorithmIdentifier(ID.aes256Wrap);
   const scheme: AgreementScheme = {
     kdf: 'x9.63',
@@ -53,27 +61,27 @@ export function agreeOnKey(publicKey: KeyObject, contentKey: Uint8Array): Agreed
     wrapDer,
   };
   const secret = diffieHellman({ privateKey: ephemeral.privateKey, publicKey });
-  const cipher = createCipheriv(scheme.wrap.name, deriveKey(secret, scheme), WRAP_IV);
   const { algorithm, point } = readPublicKey(ephemeral.publicKey);
   // The curve is the recipient's, so an EC key's parameters are left out (RFC 5753 §3.1.1).
   const keyType = oidOf(fieldsOf(algorithm).take(TAG.oid));
   return {
     originator: [algorithmIdentifier(keyType), point.raw],
     algorithm: algorithmIdentifier(isLarge ? ID.ecdhSha384Kdf : ID.ecdhSha256Kdf, wrapDer),
-    encryptedKey: Buffer.concat([cipher.update(contentKey), cipher.final()]),
+    encryptedKey: wrapKey(scheme.wrap, deriveKey(secret, scheme), contentKey),
   };
 }
 
-/** The scheme of a keyEncryptionAlgorithm; undefined if it is unknown or malformed. */
+/** The scheme of a keyEncryptionAlgorithm; undefined if it is unknown, malformed, or weak and not among `weak`. */
 export function agreementScheme(
   algorithm: string,
   parameters: DerNode | undefined,
   userKeyingMaterial: Uint8Array | undefined,
+  weak: readonly WeakAlgorithm[] = [],
 ): AgreementScheme | undefined {
   const hkdf = hkdfSchemes.get(algorithm);
   const digest = hkdf ?? ecdhKdfs.get(algorithm);
   if (!digest || parameters?.tag !== TAG.sequence) return undefined;
-  const wrap = keyWraps.get(oidOf(fieldsOf(parameters).take(TAG.oid)));
+  const wrap = parseKeyWrap(parameters, weak);
   return (
     wrap && {
       kdf: hkdf ? 'hkdf' : 'x9.63',
@@ -100,8 +108,7 @@ export function recoverAgreed(
     type: 'spki',
   });
   const secret = diffieHellman({ privateKey, publicKey });
-  const decipher = createDecipheriv(scheme.wrap.name, deriveKey(secret, scheme), WRAP_IV);
-  return Buffer.concat([decipher.update(encryptedKey), decipher.final()]);
+  return unwrapKey(scheme.wrap, deriveKey(secret, scheme), encryptedKey);
 }
 
 function ephemeralFor(publicKey: KeyObject): { publicKey: KeyObject; privateKey: KeyObject } {

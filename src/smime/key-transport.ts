@@ -1,9 +1,11 @@
 // RSA key transport (RFC 3370 §4.2.1, RFC 3560): a content key under a public RSA key. Written with PKCS#1 v1.5, which
 // every S/MIME agent reads; read with v1.5 and OAEP.
 import { constants, createHash, type KeyObject, privateDecrypt, publicEncrypt } from 'node:crypto';
-import { type DigestName, digests, ID } from './algorithms.ts';
+import { type DigestName, ID } from './algorithms.ts';
 import { algorithmIdentifier, NULL, octetString } from './ber-writer.ts';
 import { type DerNode, fieldsOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
+import { parseRsaHash } from './digest-algorithm.ts';
+import { parseMask } from './pss.ts';
 
 /** How a key was transported, checked so far that only the private key can say more. */
 export type TransportScheme =
@@ -60,24 +62,18 @@ function readOaep(parameters: DerNode | undefined): OaepScheme | undefined {
   const mask = fields.optional(0xa1);
   const source = fields.optional(0xa2);
   fields.end();
-  const digest = hash ? digestOf(only(hash)) : 'sha1';
-  const maskDigest = mask ? maskDigestOf(only(mask)) : 'sha1';
+  const digest = hash ? parseRsaHash(only(hash)) : 'sha1';
+  const maskDigest = mask ? parseMask(only(mask)) : 'sha1';
   const label = source ? labelOf(only(source)) : Buffer.alloc(0);
   return digest && maskDigest && label && { kind: 'oaep', digest, maskDigest, label };
 }
 
-function digestOf(node: DerNode): DigestName | undefined {
-  return digests.get(oidOf(fieldsOf(node).take(TAG.oid)));
-}
-
-function maskDigestOf(node: DerNode): DigestName | undefined {
-  const fields = fieldsOf(node);
-  return oidOf(fields.take(TAG.oid)) === ID.mgf1 ? digestOf(fields.take(TAG.sequence)) : undefined;
-}
-
 function labelOf(node: DerNode): Buffer | undefined {
   const fields = fieldsOf(node);
-  return oidOf(fields.take(TAG.oid)) === ID.pSpecified ? octetsOf(fields.take(TAG.octetString)) : undefined;
+  if (oidOf(fields.take(TAG.oid)) !== ID.pSpecified) return undefined;
+  const label = octetsOf(fields.take(TAG.octetString));
+  fields.end();
+  return label;
 }
 
 function only(node: DerNode): DerNode {

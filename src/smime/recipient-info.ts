@@ -2,8 +2,10 @@
 import { type KeyObject, randomBytes } from 'node:crypto';
 import { GatewayError } from '../core/errors.ts';
 import type { NotDecryptedReason } from '../core/outcome.ts';
-import { element, integer, octetString, sequence, tagged } from './ber-writer.ts';
-import type { Certificate } from './certificate.ts';
+import type { WeakAlgorithm } from '../core/plan.ts';
+import { ID } from './algorithms.ts';
+import { element, integer, octetString, oid, sequence, tagged } from './ber-writer.ts';
+import { type Certificate, isMlKem } from './certificate.ts';
 import { type DerNode, fieldsOf, listOf, octetsOf, oidOf, parseBer, TAG } from './der.ts';
 import { isSameName, parseName } from './distinguished-name.ts';
 import {
@@ -13,6 +15,12 @@ import {
   canAgree,
   recoverAgreed,
 } from './key-agreement.ts';
+import {
+  encapsulateKey,
+  type EncapsulationScheme,
+  readEncapsulated,
+  recoverEncapsulated,
+} from './key-encapsulation.ts';
 import { recoverTransported, type TransportScheme, transportKey, transportScheme } from './key-transport.ts';
 
 /** A private key with its certificate, by which messages name it. */
@@ -36,6 +44,13 @@ export type RecipientEntry =
       readonly originatorPoint: Buffer | undefined;
       readonly encryptedKey: Buffer;
     }
+  | {
+      readonly kind: 'encapsulation';
+      readonly id: RecipientId;
+      readonly scheme: EncapsulationScheme | undefined;
+      readonly ciphertext: Buffer;
+      readonly encryptedKey: Buffer;
+    }
   | { readonly kind: 'password' | 'symmetric' | 'other' };
 
 /** A RecipientIdentifier or SignerIdentifier. */
@@ -46,7 +61,7 @@ export type RecipientId =
 /** One of our keys that the message is encrypted to. */
 export interface RecipientMatch {
   readonly key: SmimeDecryptionKey;
-  readonly entry: Extract<RecipientEntry, { kind: 'transport' | 'agreement' }>;
+  readonly entry: Extract<RecipientEntry, { id: RecipientId }>;
 }
 
 /** A RecipientInfo for the certificate's holder. Throws GatewayError `encryption-required` for keys it cannot use. */
@@ -54,6 +69,11 @@ export function writeRecipientInfo(certificate: Certificate, contentKey: Uint8Ar
   const { publicKey } = certificate;
   if (certificate.keyType === 'rsa') {
     return sequence(integer(0), issuerAndSerial(certificate), ...transportKey(publicKey, contentKey));
+  }
+  if (isMlKem(certificate.keyType)) {
+    // RFC 9629 §3: an OtherRecipientInfo.
+    const kem = encapsulateKey(publicKey, contentKey);
+    return tagged(4, oid(ID.oriKem), sequence(integer(0), issuerAndSerial(certificate), ...kem));
   }
   if (!canAgree(publicKey)) {
     throw new GatewayError('encryption-required', 'key type of the certificate cannot be encrypted to');
@@ -73,18 +93,26 @@ export function issuerAndSerial(certificate: Certificate): Buffer {
   return sequence(certificate.issuerDer, element(TAG.integer, certificate.serial));
 }
 
-/** Parses one RecipientInfo. Throws GatewayError `config-invalid` where it is malformed. */
-export function parseRecipientInfo(bytes: Uint8Array): readonly RecipientEntry[] {
+/**
+ * Parses one RecipientInfo; `weak`: key wraps that are read all the same. Throws GatewayError `config-invalid` where it is
+ * malformed.
+ */
+export function parseRecipientInfo(
+  bytes: Uint8Array,
+  weak: readonly WeakAlgorithm[] = [],
+): readonly RecipientEntry[] {
   const node = parseBer(bytes);
   switch (node.tag) {
     case TAG.sequence:
       return [readTransport(node)];
     case 0xa1:
-      return readAgreement(node);
+      return readAgreement(node, weak);
     case 0xa2:
       return [{ kind: 'symmetric' }];
     case 0xa3:
       return [{ kind: 'password' }];
+    case 0xa4:
+      return [readOther(node)];
     default:
       return [{ kind: 'other' }];
   }
@@ -124,7 +152,7 @@ export function selectRecipient(
 ): RecipientMatch | { readonly reason: NotDecryptedReason } {
   let isOurs = false;
   for (const entry of entries) {
-    if (entry.kind !== 'transport' && entry.kind !== 'agreement') continue;
+    if (!('id' in entry)) continue;
     const key = keys.find(({ certificate }) => isNamedBy(certificate, entry.id));
     if (!key) continue;
     isOurs = true;
@@ -143,21 +171,37 @@ export function selectRecipient(
 export function recoverContentKey({ key, entry }: RecipientMatch, keyBytes: number): Buffer {
   const random = randomBytes(keyBytes);
   try {
-    const recovered =
-      entry.kind === 'transport'
-        ? entry.scheme && recoverTransported(key.key, entry.scheme, entry.encryptedKey)
-        : entry.scheme &&
-          entry.originatorPoint &&
-          recoverAgreed(key.key, entry.scheme, entry.originatorPoint, entry.encryptedKey);
+    const recovered = recover(key.key, entry);
     return recovered?.length === keyBytes ? recovered : random;
   } catch {
     return random;
   }
 }
 
+function recover(key: KeyObject, entry: RecipientMatch['entry']): Buffer | undefined {
+  switch (entry.kind) {
+    case 'transport':
+      return entry.scheme && recoverTransported(key, entry.scheme, entry.encryptedKey);
+    case 'agreement':
+      return (
+        entry.scheme &&
+        entry.originatorPoint &&
+        recoverAgreed(key, entry.scheme, entry.originatorPoint, entry.encryptedKey)
+      );
+    case 'encapsulation':
+      return entry.scheme && recoverEncapsulated(key, entry.scheme, entry.ciphertext, entry.encryptedKey);
+  }
+}
+
+/** Whether the way to the content key no longer protects it. */
+export function isWeaklyWrapped({ entry }: RecipientMatch): boolean {
+  return entry.kind === 'agreement' && (entry.scheme?.wrap.isWeak ?? false);
+}
+
 function isUsable(entry: RecipientMatch['entry'], key: KeyObject): boolean {
   if (entry.scheme === undefined) return false;
   if (entry.kind === 'transport') return key.asymmetricKeyType === 'rsa';
+  if (entry.kind === 'encapsulation') return key.asymmetricKeyType === entry.scheme.keyType;
   return entry.originatorPoint !== undefined && canAgree(key);
 }
 
@@ -176,7 +220,18 @@ function readTransport(node: DerNode): RecipientEntry {
   };
 }
 
-function readAgreement(node: DerNode): readonly RecipientEntry[] {
+/** OtherRecipientInfo: a KEMRecipientInfo, or one that nobody here knows. */
+function readOther(node: DerNode): RecipientEntry {
+  const outer = fieldsOf(node, 0xa4);
+  if (oidOf(outer.take(TAG.oid)) !== ID.oriKem) return { kind: 'other' };
+  const fields = fieldsOf(outer.take(TAG.sequence));
+  outer.end();
+  fields.take(TAG.integer);
+  const id = parseRecipientId(fields.any());
+  return { kind: 'encapsulation', id, ...readEncapsulated(fields) };
+}
+
+function readAgreement(node: DerNode, weak: readonly WeakAlgorithm[]): readonly RecipientEntry[] {
   const fields = fieldsOf(node, 0xa1);
   fields.take(TAG.integer);
   const originator = fieldsOf(fields.take(0xa0), 0xa0).any();
@@ -189,7 +244,7 @@ function readAgreement(node: DerNode): readonly RecipientEntry[] {
   originatorPoint?.take(TAG.sequence);
   const point = originatorPoint?.take(TAG.bitString).content;
   const userKeyingMaterial = material && octetsOf(fieldsOf(material, 0xa1).any());
-  const scheme = agreementScheme(algorithm.oid, algorithm.parameters, userKeyingMaterial);
+  const scheme = agreementScheme(algorithm.oid, algorithm.parameters, userKeyingMaterial, weak);
   return recipients.map((recipient) => {
     const inner = fieldsOf(recipient);
     const id = inner.any();

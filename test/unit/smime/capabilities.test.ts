@@ -19,6 +19,7 @@ test('what we announce can be read', () => {
     'aes-128-gcm',
     'aes-256-cbc',
     'aes-128-cbc',
+    'cek-hkdf-sha256',
   ]);
 });
 

@@ -133,12 +133,31 @@ test('key usage and extended key usage (RFC 8550)', async (t) => {
     ['RSA, keys of a CA', rsa, [usage(0x06)], false, false],
     ['X25519, keyAgreement', { publicKey: x25519, privateKey }, [usage(0x08)], true, false],
     ['X25519 without key usage', { publicKey: x25519, privateKey }, [], true, false],
+    ['X448 without key usage', generateKeyPairSync('x448'), [], true, false],
+    ['RSA-PSS without key usage', generateKeyPairSync('rsa-pss', { modulusLength: 2_048 }), [], false, true],
+    ['ML-DSA without key usage', generateKeyPairSync('ml-dsa-65'), [], false, true],
+    ['ML-KEM that nobody switched on', generateKeyPairSync('ml-kem-768'), [], false, false],
   ] as const) {
     await t.test(title, () => {
       const { certificate } = makeCertificate({ keys, issuer, extensions: [...extensions, caExtension()] });
       assert.equal(certificateUse(certificate, 'encrypt', now).usable, canEncrypt);
       assert.equal(certificateUse(certificate, 'sign', now).usable, canSign);
     });
+  }
+});
+
+test('ML-KEM keys, switched on', () => {
+  const issuer = makeCertificate({ extensions: [caExtension()] });
+  for (const [bits, canEncrypt] of [
+    [0x20, true],
+    [0x08, false],
+    [0x80, false],
+  ] as const) {
+    const keys = generateKeyPairSync('ml-kem-1024');
+    const { certificate } = makeCertificate({ keys, issuer, extensions: [usage(bits)] });
+    const use = (purpose: 'encrypt' | 'sign') =>
+      certificateUse(certificate, purpose, now, { isMlKemAllowed: true }).usable;
+    assert.deepEqual([use('encrypt'), use('sign')], [canEncrypt, false]);
   }
 });
 

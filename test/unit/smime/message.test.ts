@@ -280,7 +280,7 @@ test('a signed message: outer fields stay, the signature covers the first part',
       signer: ['alice@contoso.example'],
       keyId: `smime:${alice.certificate.fingerprint}`,
       signedAt: at,
-      capabilities: ['aes-256-gcm', 'aes-128-gcm', 'aes-256-cbc', 'aes-128-cbc'],
+      capabilities: ['aes-256-gcm', 'aes-128-gcm', 'aes-256-cbc', 'aes-128-cbc', 'cek-hkdf-sha256'],
     });
   }
 });

@@ -144,7 +144,7 @@ test('what is signed verifies, and says who signed when', async (t) => {
         signer: person.certificate.addresses,
         keyId: `smime:${person.certificate.fingerprint}`,
         signedAt: AT,
-        capabilities: ['aes-256-gcm', 'aes-128-gcm', 'aes-256-cbc', 'aes-128-cbc'],
+        capabilities: ['aes-256-gcm', 'aes-128-gcm', 'aes-256-cbc', 'aes-128-cbc', 'cek-hkdf-sha256'],
       });
     });
   }
