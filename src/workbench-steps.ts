@@ -76,7 +76,7 @@ async function planEncryption(order: WorkOrder, ring: KeyRing, header: HeaderSec
   };
 }
 
-const announcedBy = (key: UsableKey) => contentFor({ content: 'auto', group: 'common' }, key);
+const announcedBy = (key: UsableKey) => contentFor({ content: 'auto' }, key);
 
 /** Without a rule, S/MIME content follows what the certificates announce. */
 function encryptStep(

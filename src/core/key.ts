@@ -55,9 +55,10 @@ export interface RejectedKey {
 
 /**
  * The outcome of one look-up. A store that cannot be read is none of these: it throws GatewayError `store-failed`.
+ * `mlKem`: the same for ML-KEM certificates, which are never among the other keys: a rule has to ask for them.
  * SECURITY: only `none` may ever lead to an unencrypted copy; `unreadable` (a damaged key) may not.
  */
-export type KeyLookup =
+export type KeyLookup = { readonly mlKem?: KeyLookup } & (
   | {
       readonly kind: 'usable';
       readonly keys: NonEmpty<UsableKey>;
@@ -66,4 +67,5 @@ export type KeyLookup =
       readonly rejected: readonly RejectedKey[];
     }
   | { readonly kind: 'none'; readonly rejected: readonly RejectedKey[] }
-  | { readonly kind: 'unreadable'; readonly rejected: NonEmpty<RejectedKey> };
+  | { readonly kind: 'unreadable'; readonly rejected: NonEmpty<RejectedKey> }
+);

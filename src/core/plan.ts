@@ -30,6 +30,9 @@ export interface ContentChoice {
   readonly by: NonEmpty<ContentReason>;
 }
 
+/** Whether S/MIME encrypts to a recipient's ML-KEM certificate: never, in addition to the other one, or instead of it. */
+export type MlKemMode = 'off' | 'beside' | 'instead';
+
 /** One step of a copy, in the order in which the steps run. */
 export type Step =
   /** Removes fields of the given class from the outer header section; which ones is tenant/exchange-headers' business. */

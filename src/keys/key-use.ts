@@ -2,7 +2,12 @@
 import type { KeyPurpose, KeyRecord } from '../core/key.ts';
 import { certificateUse as pgpUse, parsePublicKey, type PgpCertificate } from '../pgp/certificate.ts';
 import { certificateCapabilities } from '../smime/capabilities.ts';
-import { type Certificate, certificateUse as smimeUse, parsePemCertificates } from '../smime/certificate.ts';
+import {
+  type Certificate,
+  certificateUse as smimeUse,
+  isMlKem,
+  parsePemCertificates,
+} from '../smime/certificate.ts';
 import type { KeyUse } from './select.ts';
 
 /** Parsed public material. */
@@ -26,9 +31,9 @@ export async function parseMaterial(record: KeyRecord): Promise<ParsedMaterial> 
 
 /** Whether the key may be used for the purpose at that time. Reasons are for people. */
 export async function materialUse(material: ParsedMaterial, purpose: KeyPurpose, at: Date): Promise<KeyUse> {
-  return material.format === 'pgp'
-    ? pgpUse(material.certificate, purpose, at)
-    : smimeUse(material.certificate, purpose, at);
+  if (material.format === 'pgp') return pgpUse(material.certificate, purpose, at);
+  const use = smimeUse(material.certificate, purpose, at);
+  return use.usable && isMlKem(material.certificate.keyType) ? { ...use, isMlKem: true } : use;
 }
 
 /** Security levels of RSA by the size of the modulus (NIST SP 800-57 part 1, table 2; 4,096 in between). */

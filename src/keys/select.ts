@@ -4,7 +4,8 @@ import { compareKeys, compareMatches } from '../core/key-preference.ts';
 import { isNonEmpty } from '../core/non-empty.ts';
 import type { StoredKey } from './records.ts';
 
-export type KeyUse = { readonly usable: true } | { readonly usable: false; readonly reason: string };
+export type KeyUse =
+  { readonly usable: true; readonly isMlKem?: boolean } | { readonly usable: false; readonly reason: string };
 
 /** A key that matched, in one of the three ways, with what its material allows now. */
 export type Candidate =
@@ -24,6 +25,17 @@ export type Candidate =
  * damage never looks like "no key" (test: damaged is not none).
  */
 export function selectKeys(candidates: readonly Candidate[], purpose: KeyPurpose): KeyLookup {
+  const isMlKem = (one: Candidate): boolean =>
+    one.kind === 'readable' && one.use.usable && one.use.isMlKem === true;
+  const mlKem = candidates.filter(isMlKem);
+  const lookup = selectAmong(
+    candidates.filter((one) => !isMlKem(one)),
+    purpose,
+  );
+  return mlKem.length === 0 ? lookup : { ...lookup, mlKem: selectAmong(mlKem, purpose) };
+}
+
+function selectAmong(candidates: readonly Candidate[], purpose: KeyPurpose): KeyLookup {
   const rejected: RejectedKey[] = [];
   const usable: (UsableKey & { record: StoredKey })[] = [];
   const damaged: RejectedKey[] = [];

@@ -17,6 +17,12 @@ interface Refused {
  * mail in the clear (test: unknown is not none).
  */
 export async function withoutRevoked(lookup: KeyLookup, trust: TrustSettings, at: Date): Promise<KeyLookup> {
+  if (!lookup.mlKem) return withoutRevokedAmong(lookup, trust, at);
+  const mlKem = await withoutRevokedAmong(lookup.mlKem, trust, at);
+  return { ...(await withoutRevokedAmong(lookup, trust, at)), mlKem };
+}
+
+async function withoutRevokedAmong(lookup: KeyLookup, trust: TrustSettings, at: Date): Promise<KeyLookup> {
   if (lookup.kind !== 'usable' || !trust.online?.revocation) return lookup;
   const refused: RejectedKey[] = [];
   let isTemporary = false;

@@ -14,7 +14,10 @@ const GCM = 'aes-256-gcm';
  * use is older and would show nothing at all. The type of a key says nothing about it either. Of its alternative,
  * AES-128-CBC, the longer key is taken: whatever reads the one reads the other.
  */
-export function contentFor({ content }: SmimeTreatment, { announces }: UsableKey): ContentChoice {
+export function contentFor(
+  { content }: Pick<SmimeTreatment, 'content'>,
+  { announces }: UsableKey,
+): ContentChoice {
   if (content !== 'auto') return { mode: content, by: ['rule'] };
   if (announces === undefined) return { mode: 'cbc', by: ['default'] };
   return { mode: announcesGcm(announces) ? 'gcm' : 'cbc', by: [announces.by] };

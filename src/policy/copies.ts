@@ -69,5 +69,6 @@ function contentOf(group: NonEmpty<Sending>): Pick<Extract<Step, { kind: 'encryp
 }
 
 function uniqueKeys(group: readonly Sending[]): readonly KeyId[] {
-  return [...new Set(group.flatMap((sending) => (sending.encrypt ? [sending.encrypt.key] : [])))];
+  const keys = group.map(({ encrypt }) => [encrypt?.key, encrypt?.beside]);
+  return [...new Set(keys.flat())].filter((key) => key !== undefined);
 }

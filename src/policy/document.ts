@@ -122,9 +122,13 @@ const treatment = {
         .enum(['common', 'separate'])
         .default('common')
         .describe('One copy in what all of its recipients read, or one for each content mode'),
+      ml_kem: z
+        .enum(['off', 'beside', 'instead'])
+        .default('off')
+        .describe('Whether ML-KEM certificates are encrypted to'),
     })
     .optional()
-    .describe('How S/MIME content is encrypted'),
+    .describe('How S/MIME content is encrypted, and to which certificates'),
   fallback: z.enum(['refuse', 'plain']).optional().describe('What happens where no key is usable'),
   refuse: text((value) =>
     value.length <= 300 && /^[\x20-\x7e]+$/.test(value)

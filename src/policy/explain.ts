@@ -122,9 +122,13 @@ function keyReasons(step: Step, copy: Copy, { from, encryptionKeys, signingKeys 
   const signer = signing && from ? keyReason(signing, from, lookup) : undefined;
   const others =
     step.kind === 'encrypt'
-      ? copy.recipients.map(({ address }) => {
+      ? copy.recipients.flatMap(({ address }) => {
           const found = encryptionKeys.get(address.key)?.[step.format];
-          return found?.kind === 'usable' ? keyReason(found.keys[0].record.id, address, found) : undefined;
+          return [found, found?.mlKem].flatMap((lookup) => {
+            const [best] = lookup?.kind === 'usable' ? lookup.keys : [];
+            const isUsed = best && step.keys.includes(best.record.id);
+            return lookup && isUsed ? [keyReason(best.record.id, address, lookup)] : [];
+          });
         })
       : [];
   return [signer, ...others].filter((reason) => reason !== undefined);

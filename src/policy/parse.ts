@@ -17,6 +17,7 @@ import type {
   Policy,
   Problem,
   Rule,
+  SmimeTreatment,
   Treatment,
 } from './schema.ts';
 import { toTenant } from './tenant.ts';
@@ -170,6 +171,11 @@ function toTreatment(document: TreatmentDocument): Treatment {
     isCalendarExempt: document.calendar === 'exempt',
     protectHeaders: document.protect_headers ?? 'off',
     hasLegacyDisplay: document.legacy_display ?? true,
-    smime: document.smime ?? { content: 'auto', group: 'common' },
+    smime: toSmime(document.smime),
   };
+}
+
+function toSmime(document: TreatmentDocument['smime']): SmimeTreatment {
+  const { content = 'auto', group = 'common', ml_kem: mlKem = 'off' } = document ?? {};
+  return { content, group, mlKem };
 }

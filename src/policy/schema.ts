@@ -5,7 +5,7 @@ import type { Address } from '../core/address.ts';
 import type { KeyFormat } from '../core/key.ts';
 import type { NonEmpty } from '../core/non-empty.ts';
 import type { ProofMode, TenantId } from '../core/origin.ts';
-import type { ContentMode, WeakAlgorithm } from '../core/plan.ts';
+import type { ContentMode, MlKemMode, WeakAlgorithm } from '../core/plan.ts';
 import type { Pattern } from './pattern.ts';
 
 /** A place in a policy file. Lines and columns count from 1. */
@@ -215,6 +215,7 @@ export interface SmimeTreatment {
   readonly content: 'auto' | ContentMode;
   /** Recipients who read different modes: one ciphertext that all of them read, or one for each mode. */
   readonly group: 'common' | 'separate';
+  readonly mlKem: MlKemMode;
 }
 
 /** What happens to a recipient. Only `when-possible` and `never` can lead to an unencrypted copy. */

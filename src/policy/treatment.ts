@@ -6,6 +6,7 @@ import type { Facts } from '../core/facts.ts';
 import type { KeyFormat, KeyId, KeyLookup, UsableKey } from '../core/key.ts';
 import type { ContentChoice, HeaderProtection } from '../core/plan.ts';
 import { contentFor } from './content-mode.ts';
+import { chooseKeys } from './ml-kem.ts';
 import type { SignMode, Treatment } from './schema.ts';
 
 export interface KeyUse {
@@ -18,6 +19,8 @@ export interface EncryptUse extends KeyUse {
   readonly content?: ContentChoice;
   /** Recipients with another content mode get a copy of their own. */
   readonly isSeparate?: true;
+  /** Another key of the same recipient that the message is encrypted to as well. */
+  readonly beside?: KeyId;
 }
 
 export type Verdict =
@@ -115,7 +118,9 @@ function findEncryption(
 ): Found<EncryptUse> {
   if (treatment.encrypt === 'never') return { kind: 'found', because: 'encrypt: never' };
   const { address } = recipient;
-  const lookups = facts.encryptionKeys.get(address.key);
+  const known = facts.encryptionKeys.get(address.key);
+  const smime = known && chooseKeys(known.smime, treatment.smime.mlKem);
+  const lookups = known && smime && { ...known, smime: smime.lookup };
   let hasRejected = false;
   for (const format of treatment.formats) {
     const lookup = lookups?.[format];
@@ -125,11 +130,12 @@ function findEncryption(
     }
     if (lookup.kind === 'usable') {
       const [key] = lookup.keys;
-      const use = { format, key: key.record.id, ...contentOf(treatment, format, key) };
+      const { beside, note } = format === 'smime' && smime ? smime : { beside: undefined, note: '' };
+      const content = contentOf(treatment, format, key);
       return {
         kind: 'found',
-        use,
-        because: `encrypts with ${format} (${key.matchedBy})${contentText(use.content)}`,
+        use: { format, key: key.record.id, ...(beside && { beside }), ...content },
+        because: `encrypts with ${format} (${key.matchedBy}${note})${contentText(content.content)}`,
       };
     }
     hasRejected ||= lookup.rejected.length > 0;

@@ -58,8 +58,6 @@ export interface Certificate extends CertificateExtensions {
 export interface StrengthOptions {
   /** Takes RSA from 1,024 bits and DSA. For old test suites only. */
   readonly isLegacyAllowed?: boolean;
-  /** Takes ML-KEM keys: only where the operator has switched them on for this certificate. */
-  readonly isMlKemAllowed?: boolean;
 }
 
 export type CertificateUse = { readonly usable: true } | { readonly usable: false; readonly reason: string };
@@ -80,7 +78,6 @@ const MAX_PEM_CERTIFICATES = 1_000;
 const MAX_ADDRESSES = 100;
 const EMAIL_PROTECTION = '1.3.6.1.5.5.7.3.4';
 const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
-const ML_KEM_IS_OFF = 'ML-KEM keys are not switched on (ml_kem of the key entry)';
 const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
 const MIN_RSA_BITS = 2_048;
 const MIN_LEGACY_RSA_BITS = 1_024;
@@ -141,8 +138,7 @@ export function certificateUse(
   const reason =
     validityProblem(certificate, at) ??
     purposeProblem(certificate, purpose) ??
-    strengthProblem(certificate, options) ??
-    (isMlKem(certificate.keyType) && !options.isMlKemAllowed ? ML_KEM_IS_OFF : undefined);
+    strengthProblem(certificate, options);
   return reason === undefined ? { usable: true } : { usable: false, reason };
 }
 

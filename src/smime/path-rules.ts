@@ -58,7 +58,7 @@ export function issuerProblem(
 function leafProblem(leaf: Certificate, rules: PathRules): string | undefined {
   if (rules.purpose !== 'crl') {
     // Whether such a key is used at all was decided where it was declared.
-    const use = certificateUse(leaf, rules.purpose, rules.at, { ...rules, isMlKemAllowed: true });
+    const use = certificateUse(leaf, rules.purpose, rules.at, rules);
     return use.usable ? undefined : use.reason;
   }
   // RFC 5280 §6.3.3 f.

@@ -71,6 +71,7 @@ const treatment: fc.Arbitrary<Treatment> = fc.oneof(
           {
             content: fc.constantFrom('auto', 'auto', 'cbc', 'gcm'),
             group: fc.constantFrom('common', 'separate'),
+            mlKem: fc.constantFrom('off', 'beside', 'instead'),
           },
           { noNullPrototype: true },
         ),

@@ -94,7 +94,7 @@ inbound: { decrypt: false, verify: false, on_invalid_signature: refuse, mark: fa
     isCalendarExempt: true,
     protectHeaders: 'off',
     hasLegacyDisplay: true,
-    smime: { content: 'auto', group: 'separate' },
+    smime: { content: 'auto', group: 'separate', mlKem: 'off' },
   });
   assert.deepEqual(two?.when.header, { name: 'x-label', kind: 'present', isPresent: false });
   assert.deepEqual(two?.treatment, { kind: 'refuse', text: 'Not like this.' });

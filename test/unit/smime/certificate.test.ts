@@ -136,7 +136,7 @@ test('key usage and extended key usage (RFC 8550)', async (t) => {
     ['X448 without key usage', generateKeyPairSync('x448'), [], true, false],
     ['RSA-PSS without key usage', generateKeyPairSync('rsa-pss', { modulusLength: 2_048 }), [], false, true],
     ['ML-DSA without key usage', generateKeyPairSync('ml-dsa-65'), [], false, true],
-    ['ML-KEM that nobody switched on', generateKeyPairSync('ml-kem-768'), [], false, false],
+    ['ML-KEM without key usage', generateKeyPairSync('ml-kem-768'), [], true, false],
   ] as const) {
     await t.test(title, () => {
       const { certificate } = makeCertificate({ keys, issuer, extensions: [...extensions, caExtension()] });
@@ -146,7 +146,7 @@ test('key usage and extended key usage (RFC 8550)', async (t) => {
   }
 });
 
-test('ML-KEM keys, switched on', () => {
+test('ML-KEM keys encrypt by keyEncipherment', () => {
   const issuer = makeCertificate({ extensions: [caExtension()] });
   for (const [bits, canEncrypt] of [
     [0x20, true],
@@ -155,8 +155,7 @@ test('ML-KEM keys, switched on', () => {
   ] as const) {
     const keys = generateKeyPairSync('ml-kem-1024');
     const { certificate } = makeCertificate({ keys, issuer, extensions: [usage(bits)] });
-    const use = (purpose: 'encrypt' | 'sign') =>
-      certificateUse(certificate, purpose, now, { isMlKemAllowed: true }).usable;
+    const use = (purpose: 'encrypt' | 'sign') => certificateUse(certificate, purpose, now).usable;
     assert.deepEqual([use('encrypt'), use('sign')], [canEncrypt, false]);
   }
 });
