@@ -1,6 +1,6 @@
 // What a CMS object is, by its own content type (RFC 5652 §3). Labels such as smime-type and file names only say where to
 // look (test: detect table).
-import type { ByteSource, Chunks } from '../core/bytes.ts';
+import { type ByteSource, type Chunks, concat } from '../core/bytes.ts';
 import type { CmsContent } from '../core/shape.ts';
 import {
   fieldsNamed,
@@ -10,11 +10,13 @@ import {
   readMessage,
 } from '../mime/header-section.ts';
 import { mimeShape } from '../mime/shape.ts';
-import { decodeTransfer } from '../mime/transfer-encoding.ts';
+import { decodeBase64, decodeTransfer } from '../mime/transfer-encoding.ts';
 import { ID } from './algorithms.ts';
 import { oid } from './ber-writer.ts';
 
 const HEAD_BYTES = 64;
+/** A SEQUENCE with a length of several octets, or of indefinite length. */
+const BASE64_OF_SEQUENCE = /^[ \t\r\n]*MI[A-T][A-Za-z0-9+/]/;
 const CONTENT_TYPES: readonly (readonly [string, CmsContent])[] = [
   [ID.envelopedData, 'enveloped'],
   [ID.authEnvelopedData, 'auth-enveloped'],
@@ -57,8 +59,24 @@ export async function detectSmime(
   return isCandidate ? detectCms(Buffer.concat(head)) : undefined;
 }
 
-/** The body with its transfer encoding undone. */
-export function decodedBody(header: HeaderSection, body: Chunks): Chunks {
+/**
+ * The body with its transfer encoding undone. QUIRK: relays and hand-made mail lose the label of base64, or encode it
+ * once more; no CMS structure begins like that text, so the bytes tell (test: detect table).
+ */
+export async function* decodedBody(header: HeaderSection, body: Chunks): AsyncGenerator<Uint8Array, void> {
   const [field] = fieldsNamed(header, 'Content-Transfer-Encoding');
-  return decodeTransfer(body, field && fieldValue(field));
+  const decoded = decodeTransfer(body, field && fieldValue(field))[Symbol.asyncIterator]();
+  const rest = { [Symbol.asyncIterator]: () => decoded };
+  try {
+    let head = Buffer.alloc(0);
+    while (head.length < HEAD_BYTES) {
+      const next = await decoded.next();
+      if (next.done) break;
+      head = Buffer.concat([head, next.value]);
+    }
+    const bytes = concat(head, rest);
+    yield* BASE64_OF_SEQUENCE.test(head.toString('latin1', 0, HEAD_BYTES)) ? decodeBase64(bytes) : bytes;
+  } finally {
+    await decoded.return?.();
+  }
 }

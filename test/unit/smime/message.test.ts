@@ -497,6 +497,27 @@ test('an opaque message inside an envelope is unwrapped in two steps', async () 
   assert.match(bytes.toString('latin1'), /\r\n\r\nhello\r\n$/);
 });
 
+test('base64 that lost its label, or has it twice, is read all the same', async () => {
+  const label = 'Content-Transfer-Encoding: base64\r\n';
+  const inner = envelope(opaque(Buffer.from(ENTITY))).toString('latin1');
+  const sealed = (await encrypt(MESSAGE)).toString('latin1');
+  for (const size of [1, 7, 1_000]) {
+    for (const given of [
+      '',
+      'Content-Transfer-Encoding: 7bit\r\n',
+      'Content-Transfer-Encoding: binary\r\n',
+    ]) {
+      const { outcome } = await verify(Buffer.from(inner.replace(label, given), 'latin1'), size);
+      assert.equal(firstSignature(outcome).integrity, 'intact');
+      const opened = await decrypt(Buffer.from(sealed.replace(label, given), 'latin1'), size);
+      assert.equal(opened.outcome.kind, 'decrypted');
+    }
+  }
+  const detachedText = detached().toString('latin1').replace(label, '');
+  const { outcome } = await verify(Buffer.from(detachedText, 'latin1'));
+  assert.equal(firstSignature(outcome).integrity, 'intact');
+});
+
 test('input that cannot be read is refused with a code', async () => {
   const bad = mail('Subject : x', '', 'y', '');
   await assert.rejects(
