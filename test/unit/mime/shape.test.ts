@@ -204,6 +204,17 @@ const structures: readonly (readonly [string, string, Partial<typeof plain>])[] 
     `${mixed}--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: text/calendar; method=x\r\n\r\nx\r\n--b--\r\n`,
     { isCalendar: true, parts: 3, depth: 2 },
   ],
+  [
+    'calendar in an alternative inside, as Exchange writes it',
+    `${mixed}--b\r\nContent-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\n\r\nx\r\n--a\r\ncontent-type: TEXT/CALENDAR; charset="utf-8"; Method=Request\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n--a--\r\n--b--\r\n`,
+    { isCalendar: true, parts: 4, depth: 2 },
+  ],
+  ['TNEF of the registered name', 'content-type: Application/Vnd.MS-TNEF\r\n\r\nx\r\n', { hasTnef: true }],
+  [
+    'TNEF by the name in its type, in an alternative',
+    `${mixed.replace('mixed', 'alternative')}--b\r\nContent-Type: application/octet-stream; name=winmail.dat\r\n\r\nx\r\n--b--\r\n`,
+    { hasTnef: true, parts: 2, depth: 1 },
+  ],
   ['TNEF', 'Content-Type: application/ms-tnef\r\n\r\nx\r\n', { hasTnef: true }],
   [
     'TNEF by name',

@@ -16,6 +16,7 @@ import type { StageOutcome } from '../../../src/core/outcome.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { memoryTenantKeys } from '../../../src/keys/memory.ts';
 import { readMessage } from '../../../src/mime/header-section.ts';
+import { scanStructure } from '../../../src/mime/shape.ts';
 import { inspect } from '../../../src/pipeline/inspect.ts';
 import { inLayers } from '../../../src/pipeline/layers.ts';
 import { runCopy } from '../../../src/pipeline/run-copy.ts';
@@ -250,6 +251,50 @@ test('legacy display: on top of the encrypted text, and gone where the Subject i
       assert.equal(/\r\n\r\nSubject: Dinner plans\r\n\r\nthe innermost text/.test(text), !isGone);
       assert.equal(text.includes('hp-legacy-display'), !isGone);
       assert.match(text, /\r\n\r\nthe innermost text\r\n/);
+    });
+  }
+});
+
+test('an invitation that arrives encrypted is one afterwards, at its place and byte for byte', async (t) => {
+  const entity = mail(
+    'Content-Type: multipart/alternative; boundary="=_alt"',
+    '',
+    '--=_alt',
+    'Content-Type: text/plain; charset=utf-8',
+    '',
+    'Please come.',
+    '--=_alt',
+    'Content-Type: text/calendar; charset="utf-8"; METHOD=REQUEST; name="meeting.ics"',
+    'Content-Transfer-Encoding: base64',
+    'Content-Class: urn:content-classes:calendarmessage',
+    '',
+    Buffer.from('BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n').toString('base64'),
+    '--=_alt--',
+    '',
+  );
+  const invitation = Buffer.concat([mail('From: rsa@contoso.example', 'MIME-Version: 1.0', ''), entity]);
+  const bare = mail(
+    'From: rsa@contoso.example',
+    'MIME-Version: 1.0',
+    'Content-Type: text/calendar; method=CANCEL; charset=utf-8',
+    '',
+    'BEGIN:VCALENDAR',
+    '',
+  );
+  for (const [title, wraps] of [
+    ['encrypted', [encrypted]],
+    ['signed inside', [encrypted, opaque]],
+    ['triple wrap', [opaque, encrypted, opaque]],
+  ] as const) {
+    await t.test(title, async () => {
+      for (const original of [invitation, bare]) {
+        let message = original;
+        for (const wrap of wraps.toReversed()) message = await wrap(message);
+        const { text } = await received(message);
+        assert.ok(text.endsWith(entityOf(original).toString('latin1')));
+        const { isCalendar } = await scanStructure(bytesSource(Buffer.from(text, 'latin1')), limits);
+        assert.equal(isCalendar, true);
+      }
     });
   }
 });
