@@ -32,6 +32,8 @@ export interface Facts {
   readonly isCalendar: boolean;
   /** A TNEF part (winmail.dat), anywhere in the message: what Outlook writes instead of MIME. */
   readonly hasTnef: boolean;
+  /** Bytes over 127 below the message's own header, anywhere: the next hop has to offer 8BITMIME. */
+  readonly is8bit: boolean;
   /** Look-ups made before deciding, so that decide() stays pure: by recipient `Address.key`. */
   readonly encryptionKeys: ReadonlyMap<string, Readonly<Record<KeyFormat, KeyLookup>>>;
   readonly signingKeys: Readonly<Record<KeyFormat, KeyLookup>>;

@@ -114,6 +114,7 @@ function draftFor({ name, when }: Rule, { tenant }: Policy, user: string, outsid
   if (from === undefined) return 'its senders are not in the tenant’s domains';
   const to = when.recipient ? addressIn(when.recipient, (domain) => !isInside(tenant, domain)) : outside;
   if (to === undefined) return 'its recipients are in the tenant’s domains';
+  if (when.is8bit) return 'it is about 8-bit content, which the lab does not write';
   if (when.hasTnef) return 'it is about winmail.dat, which the lab does not write';
   const header = when.header ? headerFor(when.header) : {};
   if (typeof header === 'string') return header;

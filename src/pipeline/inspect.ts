@@ -45,6 +45,7 @@ export async function inspect(
       isAutoSubmitted(fieldsNamed(header, 'auto-submitted').map(fieldValue)),
     isCalendar: structure.isCalendar,
     hasTnef: structure.hasTnef,
+    is8bit: structure.is8bit,
     encryptionKeys: new Map(),
     signingKeys: { smime: NO_KEYS, pgp: NO_KEYS },
   };

@@ -88,6 +88,7 @@ const when = z
     subject_tag: text().optional().describe('Text anywhere in the subject, letter case aside'),
     header: header.optional(),
     calendar: z.boolean().optional(),
+    eight_bit: z.boolean().optional().describe('Whether the body or a part has 8-bit bytes'),
     tnef: z.boolean().optional().describe('Whether the message holds a winmail.dat of Outlook'),
     automatic: z.boolean().optional(),
     shape: z

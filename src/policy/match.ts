@@ -34,6 +34,9 @@ export function matchConditions(when: Conditions, facts: Facts, recipient: Addre
     when.isCalendar === undefined
       ? undefined
       : [facts.isCalendar === when.isCalendar, when.isCalendar ? 'is an invitation' : 'is no invitation'],
+    when.is8bit === undefined
+      ? undefined
+      : [facts.is8bit === when.is8bit, when.is8bit ? 'has 8-bit content' : 'has no 8-bit content'],
     when.hasTnef === undefined
       ? undefined
       : [facts.hasTnef === when.hasTnef, when.hasTnef ? 'holds winmail.dat' : 'holds no winmail.dat'],

@@ -137,6 +137,7 @@ function toConditions(when: RuleDocument['when']): Conditions {
     header: when.header && toHeaderCondition(when.header),
     isCalendar: when.calendar,
     hasTnef: when.tnef,
+    is8bit: when.eight_bit,
     isAutomatic: when.automatic,
     shape: when.shape as Conditions['shape'] | undefined,
   });

@@ -193,6 +193,7 @@ export interface Conditions {
   readonly header?: HeaderCondition;
   readonly isCalendar?: boolean;
   readonly hasTnef?: boolean;
+  readonly is8bit?: boolean;
   readonly isAutomatic?: boolean;
   readonly shape?: NonEmpty<'plain' | 'signed' | 'encrypted'>;
 }

@@ -19,7 +19,14 @@ const [user, bob] = await Promise.all([
 const server = await openLabGateway(lab, {
   own: [user],
   partners: [bob],
-  outbound: 'otherwise: { sign: auto, encrypt: when-possible, fallback: plain, formats: [smime] }',
+  outbound: [
+    'rules:',
+    '  - name: no 8-bit signatures',
+    '    when: { recipient: [dora@remote.example], shape: [signed], eight_bit: true }',
+    "    refuse: 'Your program signed 8-bit text.'",
+    'otherwise: { sign: auto, encrypt: when-possible, fallback: plain, formats: [smime] }',
+    '',
+  ].join('\n'),
 });
 after(async () => {
   await server[Symbol.asyncDispose]();
@@ -70,6 +77,15 @@ test('in clear it is returned to its sender, who reads why, and nothing of it le
   assert.match(text, /multipart\/report/);
   assert.match(text, /^Final-Recipient: rfc822; ?carol@remote\.example/m);
   assert.match(text, /^Status: 5\.6\.3/m);
+  assert.equal(lab.internet.messages().length, 0);
+});
+
+test('where a rule refuses 8-bit signatures, the answer in the dialog says so', async () => {
+  const message = bytesSource(signedMessage('dora@remote.example', 'refused'));
+  const envelope = { from: user.address, to: ['dora@remote.example'], message };
+  const { recipients } = await lab.sendFromTenant('contoso', envelope);
+  assert.equal(recipients[0]?.code, 550);
+  assert.match(JSON.stringify(recipients[0]), /Your program signed 8-bit text\./);
   assert.equal(lab.internet.messages().length, 0);
 });
 

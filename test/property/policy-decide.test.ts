@@ -48,6 +48,7 @@ const conditions: fc.Arbitrary<Conditions> = fc.record(
     subjectTag: fc.constantFrom('[x]', '[y]'),
     isCalendar: fc.boolean(),
     hasTnef: fc.boolean(),
+    is8bit: fc.boolean(),
     isAutomatic: fc.boolean(),
   },
   { requiredKeys: [], noNullPrototype: true },
@@ -130,6 +131,7 @@ const facts: fc.Arbitrary<Facts> = fc
     subject: fc.constantFrom('', 'about [x]', '[Y] and more'),
     isCalendar: fc.boolean(),
     hasTnef: fc.boolean(),
+    is8bit: fc.boolean(),
     isAutomatic: fc.boolean(),
   })
   .map(({ recipients, ...rest }) =>

@@ -105,6 +105,7 @@ export function factsOf(input: FactsInput): Facts {
     isAutomatic: false,
     isCalendar: false,
     hasTnef: false,
+    is8bit: false,
     encryptionKeys: new Map(
       recipients.map(({ address: { key } }) => [key, lookups(key, keys[key] ?? '')] as const),
     ),
