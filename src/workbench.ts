@@ -18,7 +18,10 @@ import type { Origin } from './core/origin.ts';
 import type { StageOutcome } from './core/outcome.ts';
 import type { Peer } from './core/peer.ts';
 import type { Plan } from './core/plan.ts';
+import type { Learned } from './keys/capabilities.ts';
 import { memoryTenantKeys } from './keys/memory.ts';
+import { parseKeyId } from './keys/records.ts';
+import type { TenantKeys } from './keys/store.ts';
 import type { HeaderSection } from './mime/header-section.ts';
 import { decide } from './pipeline/decide.ts';
 import { inspect, withOutboundKeys } from './pipeline/inspect.ts';
@@ -150,6 +153,14 @@ export interface ExplainTask extends WorkInput {
   readonly to: readonly Address[];
   /** Default: outbound where the author is in a domain of the tenant. */
   readonly direction?: 'inbound' | 'outbound';
+  /** What a gateway has learned of its keys. Default: nothing. */
+  readonly learned?: readonly HeardOfKey[];
+}
+
+export interface HeardOfKey {
+  readonly tenant: string;
+  readonly id: string;
+  readonly learned: readonly Learned[];
 }
 
 export interface ExplainedPlan {
@@ -195,6 +206,7 @@ export async function explainMessage(task: ExplainTask): Promise<Explanation> {
     return { ...explained, plans: [], refusal: { error: 'relay-denied', reason } };
   }
   const keys = await memoryTenantKeys(loaded.policy.tenant.id, loaded.keys);
+  await recall(keys, loaded, task.learned ?? []);
   const facts = await inspect(held, header, envelope, limits);
   const policies = { registry, all: [loaded], of: () => loaded };
   const store = { forTenant: () => keys, tenants: () => [loaded.policy.tenant.id] };
@@ -207,6 +219,13 @@ export async function explainMessage(task: ExplainTask): Promise<Explanation> {
   } catch (error) {
     if (!(error instanceof GatewayError) || origin.kind === 'proven') throw error;
     return { ...explained, plans: [], refusal: { error: error.code, reason: error.message } };
+  }
+}
+
+async function recall(keys: TenantKeys, { policy }: LoadedPolicy, all: readonly HeardOfKey[]): Promise<void> {
+  for (const { tenant, id, learned } of all) {
+    const key = tenant === policy.tenant.id ? parseKeyId(id) : undefined;
+    for (const lesson of key ? learned : []) if (key) await keys.learn(key, lesson, lesson.seenAt);
   }
 }
 

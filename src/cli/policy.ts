@@ -10,8 +10,19 @@ import {
   explainMessage,
   type ExplainTask,
 } from '../workbench.ts';
-import { type Command, EXIT, type Invocation, print, printJson, text, texts, UsageError } from './command.ts';
+import {
+  type Command,
+  configOption,
+  EXIT,
+  type Invocation,
+  print,
+  printJson,
+  text,
+  texts,
+  UsageError,
+} from './command.ts';
 import { addressOption, openInput } from './message-files.ts';
+import { withOperations } from './stores.ts';
 
 export const policyCheck: Command = {
   name: 'policy check',
@@ -48,9 +59,12 @@ export const policyExplain: Command = {
       value: 'outbound|inbound',
       describe: 'default: outbound where the author is of the tenant',
     },
+    learned: { type: 'boolean', describe: "with what the gateway's key store has learned of partners" },
+    config: configOption,
   },
   notes: `The gateway's own decision, with the keys that the policy declares. Outbound, Exchange Online is taken to have
-delivered the message with the tenant's stamps; the rest of the proof runs on the message. Nothing is sent or stored.`,
+delivered the message with the tenant's stamps; the rest of the proof runs on the message. Nothing is sent or stored.
+With --learned the gateway of --config, or its key store, is asked what partners' mail has announced.`,
   async run(invocation) {
     const { positionals, io, isJson } = invocation;
     const [policyFile = '', message] = positionals;
@@ -58,6 +72,7 @@ delivered the message with the tenant's stamps; the rest of the proof runs on th
       policyFile,
       ...openInput(message, io),
       ...envelopeOptions(invocation),
+      ...(invocation.options['learned'] === true && { learned: await learnedOf(invocation) }),
       at: systemClock.now(),
       signal: io.signal,
       onProgress: () => undefined,
@@ -67,6 +82,20 @@ delivered the message with the tenant's stamps; the rest of the proof runs on th
     return EXIT.success;
   },
 };
+
+async function learnedOf(invocation: Invocation): Promise<NonNullable<ExplainTask['learned']>> {
+  const keys = await withOperations(invocation, (operations) => operations.listKeys());
+  return keys.map(({ tenant, id, learned }) => ({
+    tenant,
+    id,
+    learned: learned.map(({ address, ciphers, signedAt, seenAt }) => ({
+      address,
+      ciphers,
+      signedAt: new Date(signedAt),
+      seenAt: new Date(seenAt),
+    })),
+  }));
+}
 
 /** Problems and warnings as file:line:column: message. */
 export function describeChecked({ file, problems, warnings, policy, version }: CheckedPolicy): string {

@@ -1,10 +1,11 @@
 // Capabilities through the whole gateway: a partner's signed mail teaches it, mail to the partner follows, and whoever is not
 // the partner teaches nothing.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { promisify } from 'node:util';
 import { bytesSource } from '../../src/core/bytes.ts';
 import { openLog } from '../../src/core/log.ts';
 import { openLabGateway } from '../../src/lab/lab-gateway.ts';
@@ -187,9 +188,38 @@ test('who is not the partner teaches nothing, and what was learned is there afte
   assert.doesNotMatch(logged.join(''), /"event":"capabilities-not-learned"/);
 });
 
+/** The command line beside the gateway, which is this process. */
+async function postern(...args: readonly string[]): Promise<string> {
+  const all = ['src/main.ts', ...args, '--config', server.config.file];
+  return (await promisify(execFile)(process.execPath, all)).stdout;
+}
+
+test('the command line shows what was learned, and explains with it', async () => {
+  const { id } = await keyOf(bob);
+  const day = at(1).toISOString().slice(0, 10);
+  const list = await postern('keys', 'list');
+  assert.match(list, new RegExp(`^${id.slice(0, 20)}.* AES-GCM ${day}$`, 'm'));
+  assert.match(list, /^smime:.* no AES-GCM \d{4}-\d\d-\d\d$/m);
+  assert.match(
+    await postern('keys', 'show', id),
+    new RegExp(`^learned +bob@remote\\.example: aes-256-gcm, .*; signed ${day}.*, seen 20`, 'm'),
+  );
+  const mail = join(server.folder, 'out.eml');
+  writeFileSync(mail, 'From: user@contoso.example\r\nTo: bob@remote.example\r\nSubject: x\r\n\r\nhello\r\n');
+  const explain = ['policy', 'explain', join(server.config.policyFolder, 'contoso.yaml'), mail];
+  assert.match(await postern(...explain), /as AES-256-CBC \(nothing is announced\)/);
+  const learned = await postern(...explain, '--learned');
+  assert.match(learned, /as AES-256-GCM \(by what signed mail announced\)/);
+  assert.match(learned, new RegExp(`announces AES-GCM in mail signed ${day}`));
+});
+
 test('what was learned can be forgotten, and a policy may learn nothing', async () => {
   const { id } = await keyOf(bob);
-  assert.equal((await server.gateway.operations.forgetCapabilities(id.slice(0, 20))).learned.length, 1);
+  assert.match(
+    await postern('keys', 'forget-capabilities', id.slice(0, 20)),
+    /: forgotten for bob@remote\.example\n$/,
+  );
+  assert.match(await postern('keys', 'forget-capabilities', id), /: nothing was learned\n$/);
   assert.deepEqual((await keyOf(bob)).learned, []);
   assert.deepEqual(await sendTo([bob]), ['bob: enveloped-data']);
   const file = join(server.folder, 'policies', 'contoso.yaml');
