@@ -35,6 +35,7 @@ export const TAG = {
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_NODES = 20_000;
 const MAX_DEPTH = 32;
+const CONSTRUCTED_OCTET_STRING = 0x24;
 
 interface Budget {
   nodes: number;
@@ -46,7 +47,10 @@ export function parseDer(bytes: Uint8Array): DerNode {
   return parseWhole(bytes, false);
 }
 
-/** As `parseDer`, but indefinite and long-form lengths are taken (PKCS#12 files of NSS and older Windows). */
+/**
+ * As `parseDer`, but what BER allows is taken (CMS, PKCS#12 files of NSS and older Windows): indefinite and long-form lengths,
+ * and an OCTET STRING in pieces, which comes as one.
+ */
 export function parseBer(bytes: Uint8Array): DerNode {
   return parseWhole(bytes, true);
 }
@@ -83,7 +87,15 @@ function parseAt(buffer: Buffer, start: number, depth: number, budget: Budget): 
       next += child.raw.length;
     }
   }
-  return { tag, raw: buffer.subarray(start, end), content, children };
+  return joined({ tag, raw: buffer.subarray(start, end), content, children }, budget);
+}
+
+/** CMS is BER (RFC 5652 §2), so any OCTET STRING may come in pieces (test: an envelope in any BER). */
+function joined(node: DerNode, { isBer }: Budget): DerNode {
+  if (!isBer || node.tag !== CONSTRUCTED_OCTET_STRING) return node;
+  const isOfPieces = node.children.every(({ tag }) => tag === TAG.octetString);
+  if (!isOfPieces) throw invalid('ASN.1 string has a piece of another type');
+  return { ...node, tag: TAG.octetString, content: octetsOf(node), children: [] };
 }
 
 function indefinite(buffer: Buffer, start: number, tag: number, depth: number, budget: Budget): DerNode {
@@ -94,12 +106,8 @@ function indefinite(buffer: Buffer, start: number, tag: number, depth: number, b
     children.push(child);
     next += child.raw.length;
   }
-  return {
-    tag,
-    raw: buffer.subarray(start, next + 2),
-    content: buffer.subarray(start + 2, next),
-    children,
-  };
+  const raw = buffer.subarray(start, next + 2);
+  return joined({ tag, raw, content: buffer.subarray(start + 2, next), children }, budget);
 }
 
 function readLength(buffer: Buffer, start: number, isBer: boolean): { length: number; at: number } {
