@@ -1,49 +1,23 @@
 // Lists and answers of hostile servers: whatever comes, the verdict is one of three, and no change makes "good".
 import assert from 'node:assert/strict';
-import { createHash, sign } from 'node:crypto';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { GatewayError } from '../../src/core/errors.ts';
 import { parseRevocationList } from '../../src/smime/crl.ts';
 import { judgeByLists } from '../../src/smime/crl-status.ts';
 import { judgeOcspAnswer } from '../../src/smime/ocsp.ts';
-import { caExtension, element, makeCertificate, name, oid, sequence } from '../support/certificates.ts';
-
-const at = new Date('2026-06-01T00:00:00Z');
-const issuer = makeCertificate({ subject: name('Postern test CA'), extensions: [caExtension()] });
-const { certificate } = makeCertificate({ subject: name('User'), issuer });
-const algorithm = sequence(oid('1.2.840.10045.4.3.2'));
-const [THIS, NEXT] = ['20260531000000Z', '20260701000000Z'];
-const question = { certificate, issuer: issuer.certificate, nonce: Buffer.alloc(32) };
-
-function signed(body: Buffer): Buffer {
-  return element(0x03, Buffer.of(0), sign('sha256', body, issuer.key));
-}
-
-function listOf(entry: Buffer): Buffer {
-  const times = [element(0x18, THIS), element(0x18, NEXT)];
-  const body = sequence(element(0x02, Buffer.of(1)), algorithm, issuer.subject, ...times, sequence(entry));
-  return sequence(body, algorithm, signed(body));
-}
-
-function answerWith(status: Buffer): Buffer {
-  const key = issuer.certificate.publicKey.export({ type: 'spki', format: 'der' }).subarray(-65);
-  const hashOf = (bytes: Uint8Array) => element(0x04, createHash('sha1').update(bytes).digest());
-  const id = sequence(
-    sequence(oid('1.3.14.3.2.26'), element(0x05)),
-    hashOf(issuer.subject),
-    hashOf(key),
-    element(0x02, certificate.serial),
-  );
-  const single = sequence(id, status, element(0x18, THIS), element(0xa0, element(0x18, NEXT)));
-  const data = sequence(element(0xa1, issuer.subject), element(0x18, THIS), sequence(single));
-  const basic = sequence(data, algorithm, signed(data));
-  const response = sequence(oid('1.3.6.1.5.5.7.48.1.1'), element(0x04, basic));
-  return sequence(element(0x0a, Buffer.of(0)), element(0xa0, response));
-}
-
-const revokedList = listOf(sequence(element(0x02, certificate.serial), element(0x18, THIS)));
-const revokedAnswer = answerWith(element(0xa1, element(0x18, THIS)));
+import { element, sequence } from '../support/certificates.ts';
+import {
+  answerWith,
+  at,
+  certificate,
+  issuer,
+  listOf,
+  question,
+  revokedAnswer,
+  revokedList,
+  THIS,
+} from '../support/revocation.ts';
 
 async function judgeList(bytes: Buffer): Promise<string> {
   try {

@@ -1,6 +1,8 @@
 // Damaged input for the readers: bytes changed in the ways that break parsers of ASN.1 and MIME. And how many runs a fuzzed
 // property gets: few in CI, many with POSTERN_FUZZ_RUNS.
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { GatewayError } from '../../src/core/errors.ts';
 
@@ -162,6 +164,26 @@ export async function survives(
   }
   assert(performance.now() - started < MAX_MS, 'took too long');
   assert(process.memoryUsage.rss() - before < MAX_GROWTH_BYTES, 'memory grew');
+}
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+const ROUNDS = 6;
+const MAX_HELD_BYTES = 8 * 1024 * 1024;
+
+/** Runs the same work again and again: what is in use after it stays where it was once all is loaded. */
+export async function holdsNothing(work: () => Promise<void>): Promise<void> {
+  await work();
+  const before = bytesInUse();
+  for (let round = 0; round < ROUNDS; round += 1) await work();
+  const held = bytesInUse() - before;
+  assert(held < MAX_HELD_BYTES, `${held} bytes are held after ${ROUNDS} rounds`);
+}
+
+function bytesInUse(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }
 
 function isGatewayError(error: unknown): boolean {
