@@ -17,6 +17,8 @@ export interface SignatureResult {
   readonly signedAt?: Date;
   /** Content ciphers that an intact signature announces for its signer, best first (SMIMECapabilities). */
   readonly capabilities?: readonly string[];
+  /** Of the certificate that the same signature names to encrypt to, where it came along. Nobody has looked at that one. */
+  readonly encryptionKeyId?: string;
   /** Made with an algorithm that can be forged, and taken because the policy names it. */
   readonly weak?: true;
 }

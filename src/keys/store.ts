@@ -68,8 +68,8 @@ export interface TenantKeys {
   /** Lends the private material; it is wiped when `use` has settled. Throws `key-unreadable` where there is none. */
   withPrivateKey<T>(id: KeyId, use: (material: Secret) => Promise<T>): Promise<T>;
   /**
-   * Takes what signed mail says of the software behind a key. A key that is not here is not learned about, since only keys
-   * that the tenant has can be encrypted to. SECURITY: the caller has verified the signature (pipeline/lessons).
+   * Takes what signed mail says of the software behind a key. Only for keys that are here, and for an address or domain that
+   * they are declared for, since for others they are never encrypted to. SECURITY: the caller has verified the signature (pipeline/lessons).
    */
   learn(id: KeyId, lesson: Lesson, at: Date): Promise<Taught>;
   /** What was learned of a key, by address. */
@@ -237,9 +237,13 @@ class DatabaseTenantKeys implements TenantKeys {
   }
 
   learn(id: KeyId, lesson: Lesson, at: Date): Promise<Taught> {
-    return this.#inTurn(async () =>
-      this.#openIndex().has(id) ? this.#learned.learn(id, lesson, at) : 'nothing',
-    );
+    return this.#inTurn(async () => {
+      const domain = lesson.address.slice(lesson.address.lastIndexOf('@'));
+      const bound = this.#openIndex().addressesOf(id);
+      // SECURITY: nobody makes room for themselves in what is known of another's key (test: not theirs).
+      const isTheirs = bound.includes(lesson.address) || bound.includes(domain);
+      return isTheirs ? this.#learned.learn(id, lesson, at) : 'nothing';
+    });
   }
 
   learnedOf(id: KeyId): Promise<readonly Learned[]> {

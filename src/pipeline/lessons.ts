@@ -33,12 +33,14 @@ export function lessonsOf(
     .slice(opened + 1)
     .flatMap(signaturesOf)
     .flatMap((signature) => {
-      const { capabilities, signedAt, keyId = '' } = signature;
-      const key = parseKeyId(keyId);
+      const { capabilities, signedAt, keyId = '', encryptionKeyId = '' } = signature;
       // Without its time nobody can say which of two is the later.
-      if (!capabilities || !signedAt || !key || !isBeyondDoubt(signature, author)) return [];
+      if (!capabilities || !signedAt || !isBeyondDoubt(signature, author)) return [];
       const lesson = { address: author.key, ciphers: capabilities, signedAt };
-      return [{ tenant: policy.tenant.id, key, lesson }];
+      // Who signs with one certificate and reads with another names that one in the signature (RFC 8551 §2.5.3). It is
+      // believed for the author's own address, and counts where the tenant has declared it for them.
+      const keys = new Set([keyId, encryptionKeyId].flatMap((id) => parseKeyId(id) ?? []));
+      return [...keys].map((key) => ({ tenant: policy.tenant.id, key, lesson }));
     });
 }
 

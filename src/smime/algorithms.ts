@@ -10,6 +10,7 @@ export const ID = {
   messageDigest: '1.2.840.113549.1.9.4',
   signingTime: '1.2.840.113549.1.9.5',
   smimeCapabilities: '1.2.840.113549.1.9.15',
+  encryptionKeyPreference: '1.2.840.113549.1.9.16.2.11',
   rsaEncryption: '1.2.840.113549.1.1.1',
   rsaOaep: '1.2.840.113549.1.1.7',
   rsaPss: '1.2.840.113549.1.1.10',

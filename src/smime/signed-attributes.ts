@@ -1,8 +1,10 @@
 // Signed attributes of a SignerInfo (RFC 5652 §5.3, §11): what is really signed. Read strictly, since they are DER.
+import { GatewayError } from '../core/errors.ts';
 import { ID } from './algorithms.ts';
 import { element, octetString, oid, sequence, setOf } from './ber-writer.ts';
 import { readCapabilities, writeCapabilities } from './capabilities.ts';
 import { type DerNode, fieldsOf, listOf, oidOf, parseDer, TAG, timeOf } from './der.ts';
+import { parseRecipientId, type RecipientId } from './recipient-info.ts';
 
 export interface SignedAttributes {
   /** The bytes that the signature covers: the DER of the SET. */
@@ -12,6 +14,8 @@ export interface SignedAttributes {
   readonly signingTime?: Date;
   /** Content ciphers that the signer announces, best first. */
   readonly capabilities?: readonly string[];
+  /** The certificate that the signer wants to be encrypted to. */
+  readonly encryptionKey?: RecipientId;
 }
 
 const UNIVERSAL_CONSTRUCTED = new Set<number>([TAG.sequence, TAG.set]);
@@ -58,13 +62,15 @@ function readSet(set: DerNode, signed: Buffer): SignedAttributes | string {
   if (contentType === 'empty' || messageDigest === 'empty' || signingTime === 'empty')
     return 'a signed attribute is missing its value';
   if (!contentType || messageDigest?.tag !== TAG.octetString) return 'a signed attribute is missing';
-  const capabilities = announcedIn(set);
+  const capabilities = hint(() => readCapabilities(orNothing(only(set, ID.smimeCapabilities))));
+  const encryptionKey = hint(() => readPreference(orNothing(only(set, ID.encryptionKeyPreference))));
   return {
     signed,
     contentType: oidOf(contentType),
     messageDigest: messageDigest.content,
     ...(signingTime && { signingTime: timeOf(signingTime) }),
     ...(capabilities && { capabilities }),
+    ...(encryptionKey && { encryptionKey }),
   };
 }
 
@@ -76,13 +82,33 @@ export function hasMisplacedAttribute(unsigned: DerNode): boolean {
   return listOf(unsigned, 0xa1).some((node) => SIGNED_ONLY.has(oidOf(fieldsOf(node).take(TAG.oid))));
 }
 
-/** A hint for later mail: where it cannot be read, the signature is none the worse. */
-function announcedIn(set: DerNode): readonly string[] | undefined {
+/** A hint for later mail: where it is missing or cannot be read, the signature is none the worse. */
+function hint<T>(read: () => T): T | undefined {
   try {
-    const value = only(set, ID.smimeCapabilities);
-    return value && value !== 'repeated' && value !== 'empty' ? readCapabilities(value) : undefined;
+    return read();
   } catch {
     return undefined;
+  }
+}
+
+function orNothing(value: ReturnType<typeof only>): DerNode {
+  if (value === undefined || value === 'repeated' || value === 'empty')
+    throw new GatewayError('config-invalid', 'the attribute has no single value');
+  return value;
+}
+
+/** SMIMEEncryptionKeyPreference (RFC 8551 §2.5.3), with its three implicit tags. */
+function readPreference(value: DerNode): RecipientId {
+  const asSequence = (): DerNode => parseDer(Buffer.concat([Buffer.of(TAG.sequence), value.raw.subarray(1)]));
+  switch (value.tag) {
+    case 0xa0:
+      return parseRecipientId(asSequence());
+    case 0xa1:
+      return { kind: 'key-id', keyId: fieldsOf(asSequence()).take(TAG.octetString).content };
+    case 0x82:
+      return { kind: 'key-id', keyId: value.content };
+    default:
+      throw new GatewayError('config-invalid', 'the preferred certificate is not named as it should be');
   }
 }
 

@@ -113,8 +113,20 @@ export async function judgeSigner(
     ...(chain.revocation && { revocation: chain.revocation.state }),
     ...(reason !== undefined && { reason }),
     ...signedAt,
-    ...(integrity === 'intact' && read?.capabilities && { capabilities: read.capabilities }),
+    ...(integrity === 'intact' && read && announcedBy(read, certificates)),
     ...(isTaken && { weak: true }),
+  };
+}
+
+/** What its software reads, and which certificate of those in the message it wants to be encrypted to. */
+function announcedBy(
+  { capabilities, encryptionKey: id }: SignedAttributes,
+  certificates: readonly Certificate[],
+): Pick<SignatureResult, 'capabilities' | 'encryptionKeyId'> {
+  const preferred = id && certificates.find((one) => isNamed(one, { id }));
+  return {
+    ...(capabilities && { capabilities }),
+    ...(preferred && { encryptionKeyId: `smime:${preferred.fingerprint}` }),
   };
 }
 
@@ -177,9 +189,9 @@ function signatureProblem(
     : 'the signature does not match the key of the signer';
 }
 
-function isNamed(certificate: Certificate, signer: SignerInfo): boolean {
+function isNamed(certificate: Certificate, { id }: Pick<SignerInfo, 'id'>): boolean {
   try {
-    return isNamedBy(certificate, signer.id);
+    return isNamedBy(certificate, id);
   } catch {
     return false;
   }

@@ -66,6 +66,9 @@ test('nothing is learned of a key that the tenant does not have', () =>
     assert.equal(await keys.learn(id, lesson(GCM), NOW), 'nothing');
     await keys.put(bob.record);
     assert.equal(await store.forTenant(TENANT_B).learn(id, lesson(GCM), NOW), 'nothing');
+    // Declared, and not theirs.
+    assert.equal(await keys.learn(id, lesson(GCM, undefined, 'eve@fabrikam.example'), NOW), 'nothing');
+    assert.equal(await keys.learn(id, lesson(GCM, undefined, 'bob@other.example'), NOW), 'nothing');
     assert.deepEqual(database.names('learned/'), []);
   }));
 

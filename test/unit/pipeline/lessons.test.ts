@@ -61,6 +61,13 @@ test('what teaches something', async (t) => {
     await t.test(name, () => assert.deepEqual(taught(outcomes), [lesson]));
 });
 
+test('a certificate that the signature names to encrypt to is learned about as well', () => {
+  const other = keyIdOf('smime', 'c'.repeat(64));
+  assert.deepEqual(taught([verified({ encryptionKeyId: other })]), [lesson, { ...lesson, key: other }]);
+  assert.deepEqual(taught([verified({ encryptionKeyId: key })]), [lesson]);
+  assert.deepEqual(taught([verified({ encryptionKeyId: other, trust: 'untrusted' })]), []);
+});
+
 test('what teaches nothing', async (t) => {
   const { capabilities: _, ...silent } = good;
   const { signedAt: __, ...timeless } = good;

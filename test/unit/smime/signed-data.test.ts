@@ -150,6 +150,47 @@ test('what is signed verifies, and says who signed when', async (t) => {
   }
 });
 
+test('the certificate that a signer wants to be encrypted to', async (t) => {
+  const { certificate } = carol;
+  const keyId = certificate.subjectKeyId ?? assert.fail('no key id');
+  const named = `smime:${certificate.fingerprint}`;
+  const both = [alice.der, carol.der];
+  const issuerSerial = tagged(0, issuerAndSerial(certificate).subarray(2));
+  const rows: readonly (readonly [
+    string,
+    readonly Uint8Array[],
+    readonly Uint8Array[],
+    string | undefined,
+  ])[] = [
+    ['by issuer and serial', [issuerSerial], both, named],
+    ['by recipient key id', [tagged(1, octetString(keyId))], both, named],
+    ['by subject key id', [element(0x82, keyId)], both, named],
+    ['not in the message', [element(0x82, keyId)], [alice.der], undefined],
+    ['malformed', [tagged(0, NULL)], both, undefined],
+    ['otherwise', [octetString(keyId)], both, undefined],
+    ['with two values', [element(0x82, keyId), issuerSerial], both, undefined],
+  ];
+  for (const [name, values, certificates, expected] of rows)
+    await t.test(name, async () => {
+      const preference = attribute(ID.encryptionKeyPreference, ...values);
+      const attributes = setOf(typeAttribute, digestAttribute(sha256(CONTENT)), preference);
+      const result = await judgeOne(signedData({ attributes, certificates }), CONTENT);
+      assert.deepEqual([result.integrity, result.encryptionKeyId], ['intact', expected]);
+    });
+  const attributes = setOf(
+    typeAttribute,
+    digestAttribute(sha256(CONTENT)),
+    attribute(ID.encryptionKeyPreference, element(0x82, keyId)),
+  );
+  const forged = signedData({
+    attributes,
+    certificates: both,
+    signingKey: carol.key,
+    signature: Buffer.alloc(256),
+  });
+  assert.equal((await judgeOne(forged, CONTENT)).encryptionKeyId, undefined);
+});
+
 test('the digest suits the key', () => {
   const table: readonly (readonly [string, string, string])[] = [
     ['P-256', 'sha256', 'sha-256'],
