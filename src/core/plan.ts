@@ -28,6 +28,8 @@ export interface ContentChoice {
   readonly mode: ContentMode;
   /** Of the recipients that made it so, each reason once. */
   readonly by: NonEmpty<ContentReason>;
+  /** The key is bound to the cipher (RFC 9709): all recipients announce that they read it. */
+  readonly isKeyDerived?: true;
 }
 
 /** Whether S/MIME encrypts to a recipient's ML-KEM certificate: never, in addition to the other one, or instead of it. */

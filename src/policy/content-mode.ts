@@ -7,6 +7,8 @@ import type { SmimeTreatment } from './schema.ts';
 
 /** What AES-256-GCM, the one authenticated cipher that is written, is called in what recipients announce. */
 const GCM = 'aes-256-gcm';
+/** And keys that are derived for their cipher (RFC 9709). */
+const DERIVED_KEYS = 'cek-hkdf-sha256';
 
 /**
  * The rule decides; then what the owner's signed mail announced last; then what the certificate announces; else CBC.
@@ -20,18 +22,24 @@ export function contentFor(
 ): ContentChoice {
   if (content !== 'auto') return { mode: content, by: ['rule'] };
   if (announces === undefined) return { mode: 'cbc', by: ['default'] };
-  return { mode: announcesGcm(announces) ? 'gcm' : 'cbc', by: [announces.by] };
+  return {
+    mode: announcesGcm(announces) ? 'gcm' : 'cbc',
+    by: [announces.by],
+    ...(announces.ciphers.includes(DERIVED_KEYS) && { isKeyDerived: true }),
+  };
 }
 
 /**
  * For one ciphertext that several recipients read: the best mode that all of them read. CBC is what everybody reads, so one
- * recipient without GCM decides for all.
+ * recipient without GCM decides for all. Likewise for derived keys, which a rule that names a mode does without: it is for
+ * software that reads less than it says.
  */
 export function contentForAll(choices: NonEmpty<ContentChoice>): ContentChoice {
   const mode = choices.every((choice) => choice.mode === 'gcm') ? 'gcm' : 'cbc';
   const reasons = choices.flatMap((choice) => (choice.mode === mode ? choice.by : []));
   const by = [...new Set(reasons)].toSorted();
-  return { mode, by: isNonEmpty(by) ? by : choices[0].by };
+  const isKeyDerived = choices.every((choice) => choice.isKeyDerived);
+  return { mode, by: isNonEmpty(by) ? by : choices[0].by, ...(isKeyDerived && { isKeyDerived }) };
 }
 
 export function announcesGcm({ ciphers }: Announced): boolean {

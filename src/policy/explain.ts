@@ -107,7 +107,8 @@ const CONTENT_REASONS: Readonly<Record<ContentReason, string>> = {
 function contentText(content: ContentChoice | undefined): string {
   if (content === undefined) return '';
   const reasons = content.by.map((reason) => CONTENT_REASONS[reason]).join('; ');
-  return ` as AES-256-${content.mode.toUpperCase()} (${reasons})`;
+  const derived = content.isKeyDerived ? ' with a derived key' : '';
+  return ` as AES-256-${content.mode.toUpperCase()}${derived} (${reasons})`;
 }
 
 function describeStep(step: Step): string {

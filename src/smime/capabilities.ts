@@ -49,11 +49,3 @@ export function certificateCapabilities({ der }: Certificate): readonly string[]
     return undefined;
   }
 }
-
-/**
- * Whether all recipients of one ciphertext read derived content keys (RFC 9709); `announced` has one entry for each of
- * them.
- */
-export function areKeysDerived(announced: readonly (readonly string[] | undefined)[]): boolean {
-  return announced.length > 0 && announced.every((names) => names?.includes(KEY_DERIVATION));
-}

@@ -21,7 +21,7 @@ import { prepareEntity } from '../mime/prepare.ts';
 import { mimeShape } from '../mime/shape.ts';
 import { encodeBase64 } from '../mime/transfer-encoding.ts';
 import { ID } from './algorithms.ts';
-import { areKeysDerived, certificateCapabilities, type WrittenCipher } from './capabilities.ts';
+import type { WrittenCipher } from './capabilities.ts';
 import type { Certificate } from './certificate.ts';
 import type { TrustContext } from './chain.ts';
 import { ExpansionError, openCompressedData } from './compressed-data.ts';
@@ -57,6 +57,8 @@ export interface SmimeOptions {
 export interface EncryptOptions extends SmimeOptions {
   /** Default: `cbc`, which everybody reads. */
   readonly content?: ContentMode;
+  /** Binds the key to the cipher (RFC 9709): for recipients who announce that they read it. */
+  readonly isKeyDerived?: boolean;
 }
 
 export interface VerifyingOptions extends SmimeOptions {
@@ -83,8 +85,7 @@ export async function* encryptMessage(
   const { outer, content } = divideFields(header, options.protection);
   const entity = concat(entityHeader(content), body);
   const cipher = options.content === 'gcm' ? 'aes-256-gcm' : 'aes-256-cbc';
-  const isDerived = areKeysDerived(certificates.map(certificateCapabilities));
-  const encrypted = encryptContent(entity, certificates, cipher, isDerived);
+  const encrypted = encryptContent(entity, certificates, cipher, options.isKeyDerived);
   yield* wrapMessage(outer, envelopedFields(cipher), encodeBase64(encrypted));
   const [first, ...others] = certificates;
   const keyIds = [keyIdOf(first), ...others.map(keyIdOf)] as const;

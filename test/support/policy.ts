@@ -58,8 +58,8 @@ export function problemsOf(text: string): readonly string[] {
 }
 
 /**
- * Which keys exist: `bob@remote.example: 'smime pgp'`; a format with `!` is unreadable, with `?` rejected; with `+gcm` or
- * `+cbc` the owner's mail was heard to announce it, with `@gcm` or `@cbc` the certificate does.
+ * Which keys exist: `bob@remote.example: 'smime pgp'`; a format with `!` is unreadable, with `?` rejected; with `+gcm`,
+ * `+hkdf` (GCM and derived keys) or `+cbc` the owner's mail was heard to announce it, with `@gcm` or `@cbc` the certificate does.
  */
 export type Keyring = Readonly<Record<string, string>>;
 
@@ -143,9 +143,10 @@ function lookup(owner: string, format: KeyFormat, words: readonly string[]): Key
 }
 
 function announcedBy(word: string): Announced | undefined {
-  const [, how, what] = /^smime([+@])(gcm|cbc)$/.exec(word) ?? [];
+  const [, how, what] = /^smime([+@])(gcm|cbc|hkdf)$/.exec(word) ?? [];
   if (what === undefined) return undefined;
-  const ciphers = what === 'gcm' ? ['aes-256-gcm', 'aes-256-cbc'] : ['aes-256-cbc'];
+  const gcm = ['aes-256-gcm', 'aes-256-cbc'];
+  const ciphers = { gcm, hkdf: [...gcm, 'cek-hkdf-sha256'], cbc: ['aes-256-cbc'] }[what] ?? [];
   return how === '+'
     ? { by: 'learned', ciphers, at: new Date('2026-05-01T00:00:00Z') }
     : { by: 'certificate', ciphers };

@@ -25,6 +25,7 @@ export async function encryptStage(
         encryptSmime(input, certificates, {
           ...options,
           ...(step.content && { content: step.content.mode }),
+          ...(step.content?.isKeyDerived && { isKeyDerived: true }),
         }),
     };
   }

@@ -50,6 +50,23 @@ test('one recipient: the rule, then learned, then the certificate, then what eve
     );
 });
 
+test('keys are derived where all recipients of a copy announce it, and no rule names a mode', async (t) => {
+  for (const [name, smime, bobs, carols, expected] of [
+    ['all do', auto, 'smime+hkdf', 'smime@hkdf', true],
+    ['one does not', auto, 'smime+hkdf', 'smime+gcm', undefined],
+    ['one says nothing', auto, 'smime+hkdf', 'smime', undefined],
+    ['a rule', 'content: gcm', 'smime+hkdf', 'smime+hkdf', undefined],
+  ] as const)
+    await t.test(name, () => {
+      const facts = { to: [bob, carol], keys: { [bob]: bobs, [carol]: carols } };
+      const plan = planFor(facts, smime);
+      const step = plan.copies[0]?.steps.find(({ kind }) => kind === 'encrypt');
+      assert(step?.kind === 'encrypt');
+      assert.equal(step.content?.isKeyDerived, expected);
+      assert.equal(explainPlan(plan, factsOf(facts)).includes('GCM with a derived key'), expected === true);
+    });
+});
+
 test('OpenPGP has no content mode', () => {
   assert.deepEqual(contents({ to: [bob], keys: { [bob]: 'pgp' } }, auto), ['bob']);
 });
