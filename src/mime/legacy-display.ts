@@ -14,7 +14,7 @@ const ELEMENT = new RegExp(
   'i',
 );
 /** Lines that look like header fields, up to the first blank one (RFC 9788 §4.5.3.2). */
-const LINES = /^(?:[!-9;-~]{1,76}:[ \t][^\r\n]*\r?\n(?:[ \t]+[^\r\n]+\r?\n)*){1,20}\r?\n/;
+const LINES = /^(?:[!-9;-~]{1,76}:[ \t][^\r\n]*\r?\n(?:[ \t][^\r\n]+\r?\n)*){1,20}\r?\n/;
 const PARAMETER = /;[ \t\r\n]*hp-legacy-display[ \t]*=[ \t]*(?:"[^"\r\n]*"|[^;\s"]*)/gi;
 // oxlint-disable-next-line no-control-regex
 const CONTROLS = /[\0-\x1f\x7f-\x9f]+/g;

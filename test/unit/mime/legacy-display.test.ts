@@ -96,6 +96,15 @@ test('only what is labelled and looks like an element is left out', async () => 
   assert.equal(await dropped(`${html}<body>${nested}\r\n`), undefined);
 });
 
+test('blanks without end cost nothing', async () => {
+  const started = performance.now();
+  const text = `Subject: x\r\n${' '.repeat(60_000)}`;
+  assert.equal(await dropped(`${HEAD}${PLAIN}${LABEL}\r\n${text}`), undefined);
+  const html = `<body>${' '.repeat(30_000)}<div ${'class='.repeat(5_000)}`;
+  assert.equal(await dropped(`${HEAD}Content-Type: text/html${LABEL}\r\n${html}`), undefined);
+  assert.ok(performance.now() - started < 2_000);
+});
+
 test('several fields, folded, as other programs write them', async () => {
   const text = 'Subject: Dinner\r\n plans\r\nCc: b@x.example\r\n\r\nAt 8pm.\r\n';
   const found = await dropped(`${HEAD}${PLAIN}${LABEL}\r\n${text}`);

@@ -424,3 +424,20 @@ test('weak algorithms are named in the steps that may read them', () => {
   const named = plan.copies[0]?.steps.flatMap((step) => ('weak' in step ? [step.kind, step.weak] : []));
   assert.deepEqual(named, ['decrypt', ['3des', 'sha1'], 'verify', ['3des', 'sha1']]);
 });
+
+test('a hidden Subject stands on top of the text unless the rule says otherwise', () => {
+  const stepsOf = (lines: string, input: FactsInput) => {
+    const rules = policyOf(policyText(`rules: []\notherwise: { sign: auto, ${lines} }`));
+    const { copies } = decideOutbound(rules, factsOf(input), provenOrigin());
+    return copies.flatMap(({ steps }) => steps.map(({ kind }) => kind));
+  };
+  const hidden = 'encrypt: when-possible, fallback: plain, protect_headers: confidential-subject';
+  const withKeys = { to: [bob], keys: { [bob]: 'smime' }, signing: 'smime' } as const;
+  assert.deepEqual(stepsOf(hidden, withKeys), ['strip', 'legacy-display', 'sign', 'encrypt']);
+  assert.deepEqual(stepsOf(`${hidden}, legacy_display: false`, withKeys), ['strip', 'sign', 'encrypt']);
+  // Not encrypted, or the Subject is not hidden: nothing to show.
+  assert.deepEqual(stepsOf(hidden, { to: [bob], signing: 'smime' }), ['strip', 'sign']);
+  const shown = hidden.replace('confidential-subject', 'signed');
+  assert.deepEqual(stepsOf(shown, withKeys), ['strip', 'sign', 'encrypt']);
+  assert.deepEqual(stepsOf(hidden, { ...withKeys, shape: signedByClient }), ['strip', 'encrypt']);
+});

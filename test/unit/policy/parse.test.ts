@@ -203,6 +203,11 @@ const mistakes: readonly [name: string, text: string, ...problems: string[]][] =
     '17:17 encrypt: required goes only with fallback: refuse; for plain write encrypt: when-possible',
   ],
   [
+    'a Subject on top of the text that is not hidden',
+    ruleText(`${when}\nsign: auto\nencrypt: required\nlegacy_display: true`),
+    '17:23 goes with protect_headers: confidential-subject only; remove it',
+  ],
+  [
     'never with fallback',
     ruleText(`${when}\nsign: auto\nencrypt: never\nfallback: plain`),
     '17:17 has no meaning beside encrypt: never; remove it',
