@@ -24,12 +24,13 @@ import { openHolds } from '../../src/storage/hold.ts';
 import { keyIdOf, pgpKey } from './keys.ts';
 import { makeKey, type TestKey } from './pgp.ts';
 import { factsOf, policyOf, policyText, provenOrigin, TENANT_A } from './policy.ts';
-import { createWorld, limits, type TestPerson, type TestWorld } from './smime.ts';
+import { asPerson, createWorld, limits, type TestPerson, type TestWorld } from './smime.ts';
 
 export const ANNA = 'anna@contoso.example';
 export const OTTO = 'otto@contoso.example';
 export const BOB = 'bob@remote.example';
 export const CARL = 'carl@remote.example';
+export const DORA = 'dora@remote.example';
 export const PETRA = 'petra@other.example';
 
 const DAY_MS = 86_400_000;
@@ -55,8 +56,9 @@ interface Passed {
 
 export interface Passage extends AsyncDisposable {
   readonly world: TestWorld;
-  /** Anna and Otto are the tenant's, with S/MIME keys; Bob and Carl have certificates. `former`: Anna's, expired. */
-  readonly people: Readonly<Record<'anna' | 'former' | 'otto' | 'bob' | 'carl', TestPerson>>;
+  /** Anna and Otto are the tenant's, with S/MIME keys; Bob and Carl have certificates. `former`: Anna's, expired. Dora is
+   *  declared with her CA, which is below the root. */
+  readonly people: Readonly<Record<'anna' | 'former' | 'otto' | 'bob' | 'carl' | 'dora', TestPerson>>;
   /** Petra's OpenPGP key; Anna has one of her own. */
   readonly pgp: Readonly<Record<'anna' | 'petra', TestKey>>;
   /** From Anna, under these rules (YAML of the section `outbound`). `hidden`: recipients in no field. */
@@ -157,6 +159,7 @@ async function makeKeys(
   const world = await createWorld(name);
   const person = (address: string): Promise<TestPerson> =>
     world.person(address.split('@')[0] ?? '', { emails: [address] });
+  const issuer = await world.ca.issueCa({ commonName: 'issuer' });
   const people = {
     anna: await person(ANNA),
     former: await world.person('anna', {
@@ -167,6 +170,7 @@ async function makeKeys(
     otto: await person(OTTO),
     bob: await person(BOB),
     carl: await person(CARL),
+    dora: asPerson(await issuer.issue({ commonName: 'dora', emails: [DORA] }), []),
   };
   const pgp = { anna: await makeKey(ANNA), petra: await makeKey(PETRA) };
   const keys = await memoryTenantKeys(TENANT_A, [
@@ -175,6 +179,7 @@ async function makeKeys(
     declared(people.otto, OTTO, true),
     declared(people.bob, BOB, false),
     declared(people.carl, CARL, false),
+    declared(people.dora, DORA, false, issuer.certificatePem),
     pgpKey(pgp.anna, ANNA, { role: 'own' }),
     pgpKey(pgp.petra, PETRA),
   ]);
@@ -185,6 +190,7 @@ function declared(
   { certificate, certificatePem, keyPem }: TestPerson,
   address: string,
   isOwn: boolean,
+  chain = '',
 ): DeclaredKey {
   const { fingerprint, notBefore, notAfter } = certificate;
   return {
@@ -194,7 +200,7 @@ function declared(
       format: 'smime',
       role: isOwn ? 'own' : 'partner',
       addresses: [address],
-      material: certificatePem,
+      material: certificatePem + chain,
       hasPrivateKey: isOwn,
       notBefore,
       notAfter,

@@ -9,7 +9,7 @@ import { signMessage as signPgp } from '../../../src/pgp/message.ts';
 import { encryptMessage, signMessage } from '../../../src/smime/message.ts';
 import { writeDetachedSignature } from '../../../src/smime/signed-data.ts';
 import { authEnveloped, enveloped, signedData } from '../../support/cms.ts';
-import { ANNA, BOB, openPassage, outcomesOf } from '../../support/passage.ts';
+import { ANNA, BOB, DORA, openPassage, outcomesOf } from '../../support/passage.ts';
 import { options as pgpOptions } from '../../support/pgp.ts';
 import { asPerson, limits, mail, runStage } from '../../support/smime.ts';
 
@@ -207,6 +207,14 @@ test('a good signature of somebody else is not the author’s', async () => {
     copy.text,
     /signature=intact;\r\n trust=trusted;\r\n format=smime;\r\n from=other;\r\n signer=carl@remote\.example\r\n/,
   );
+});
+
+test('a signature that comes without the chain is completed from what is declared for its author, and for nobody else', async () => {
+  const message = multipartSigned({ signature: signedData(ENTITY, people.dora) }).toString('latin1');
+  const own = await passage.receiveOne(Buffer.from(message.replace(BOB, DORA), 'latin1'));
+  assert.match(own.text, /signature=intact;\r\n trust=trusted;\r\n format=smime;\r\n from=signer;/);
+  const other = await passage.receiveOne(Buffer.from(message, 'latin1'));
+  assert.match(other.text, /signature=intact;\r\n trust=untrusted;\r\n format=smime;\r\n from=other;/);
 });
 
 test('marks stand above a header that begins with MIME-Version, and nowhere in what was signed', async () => {

@@ -98,3 +98,30 @@ for (const form of mailForms) {
     assert.equal(copy.text, `${head}${content}`);
   });
 }
+
+test('parts have the names, types and dispositions by which others know them', async () => {
+  const message = mailOf({ name: '', content: '\r\nx\r\n' }, ANNA, BOB);
+  const rules = (content: string): string =>
+    `otherwise: { sign: none, encrypt: required, smime: { content: ${content} } }`;
+  for (const [content, type] of [
+    ['cbc', 'enveloped-data'],
+    ['gcm', 'authEnveloped-data'],
+  ] as const) {
+    const { bytes } = await passage.sendOne(message, rules(content));
+    assert.deepEqual(await outerFields(bytes, /^content-/i), [
+      `Content-Type: application/pkcs7-mime; smime-type=${type};\r\n name="smime.p7m"\r\n`,
+      'Content-Transfer-Encoding: base64\r\n',
+      'Content-Disposition: attachment; filename="smime.p7m"\r\n',
+    ]);
+  }
+  const signed = await passage.sendOne(message, SIGNED);
+  const [, signature] = await readParts(bytesSource(signed.bytes), limits);
+  assert.deepEqual(
+    signature?.header.fields.map(({ raw }) => raw.toString()),
+    [
+      'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n',
+      'Content-Transfer-Encoding: base64\r\n',
+      'Content-Disposition: attachment; filename="smime.p7s"\r\n',
+    ],
+  );
+});
