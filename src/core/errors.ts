@@ -25,7 +25,7 @@ export const errorTable = {
     '5.6.0',
     'Message header cannot be read unambiguously',
     'info',
-    'The header section has bare line ends, NUL, lines over 998 octets, a blank before a colon, too many lines or bytes, or a field twice that must be single: From, Sender; with different values Subject, Date, MIME-Version, Content-Type, Content-Transfer-Encoding, Content-Disposition.',
+    'The header section has bare line ends, NUL, lines over 998 octets, a blank before a colon, too many lines or bytes, or a field twice that must be single: From, Sender; with different values Subject, Date, Content-Type, Content-Transfer-Encoding, Content-Disposition.',
   ),
   'mime-malformed': entry(
     550,

@@ -5,15 +5,11 @@ import { fieldsNamed, fieldValue, type HeaderSection } from './header-section.ts
 
 /** Who wrote a message. Even the same one twice is no mail of any known program. */
 const AUTHORS = ['From', 'Sender'];
-/** QUIRK: relays and scripts repeat such a field as it stands, which leaves one reading (test: repeated alike). */
-const SAME_ONLY = [
-  'Subject',
-  'Date',
-  'MIME-Version',
-  'Content-Type',
-  'Content-Transfer-Encoding',
-  'Content-Disposition',
-];
+/**
+ * QUIRK: relays and scripts repeat such a field as it stands, which leaves one reading (test: repeated alike). MIME-Version may
+ * differ: all values mean the same to everybody.
+ */
+const SAME_ONLY = ['Subject', 'Date', 'Content-Type', 'Content-Transfer-Encoding', 'Content-Disposition'];
 
 /**
  * Throws GatewayError `header-malformed` for two fields that programs would choose between. Recipient fields may be

@@ -1,5 +1,6 @@
 // Shared by the S/MIME tests: test identities, streams cut at chosen places, and generators run to their end.
-import type { ByteSource, Chunks } from '../../src/core/bytes.ts';
+import assert from 'node:assert/strict';
+import { type ByteSource, type Chunks, collect } from '../../src/core/bytes.ts';
 import { defaultLimits } from '../../src/core/limits.ts';
 import type { StageOutcome } from '../../src/core/outcome.ts';
 import {
@@ -8,8 +9,10 @@ import {
   type TestCertificateRequest,
   type TestIdentity,
 } from '../../src/lab/ca.ts';
+import { BerError } from '../../src/smime/ber-reader.ts';
 import { type Certificate, parseCertificate } from '../../src/smime/certificate.ts';
 import type { TrustContext } from '../../src/smime/chain.ts';
+import { ContentError } from '../../src/smime/enveloped-data.ts';
 import type { SmimeDecryptionKey, SmimeSigner } from '../../src/smime/message.ts';
 
 export const limits = defaultLimits;
@@ -143,4 +146,13 @@ export function signedMail(entity: Uint8Array, signature: Uint8Array): Buffer {
       '',
     ),
   ]);
+}
+
+/**
+ * That a content does not come out. Wrong keys of AES-CBC show by their padding, but for one in 256: then it is other bytes.
+ */
+export async function assertUnreadable(content: Chunks, original: Uint8Array): Promise<void> {
+  const read = await collect(content, 1_000_000).catch((error: unknown) => error);
+  if (read instanceof Uint8Array) assert.notDeepEqual(Buffer.from(read), Buffer.from(original));
+  else assert.ok(read instanceof ContentError || read instanceof BerError, String(read));
 }

@@ -91,7 +91,6 @@ for (const [name, head] of [
     'Content-Transfer-Encoding: base64\r\nReceived: x\r\nContent-Transfer-Encoding: 7bit\r\n',
   ],
   ['two dispositions', 'Content-Disposition: inline\r\nContent-Disposition: attachment\r\n'],
-  ['two versions', 'MIME-Version: 1.0\r\nMIME-Version: 2.0\r\n'],
 ] as const) {
   test(`a message with two readings is refused: ${name}`, async () => {
     for (const setting of ['normalise', 'refuse'] as const) {
@@ -115,7 +114,7 @@ test('repeated alike: fields that leave one reading pass byte for byte', async (
     'Comments: one',
     'Comments: two',
     'MIME-Version: 1.0',
-    'mime-version:  1.0 ',
+    'mime-version:  1.0 (relay)',
     'Subject: the same',
     'Subject: the',
     '  same',

@@ -28,7 +28,7 @@ import { deriveContentKey } from '../../../src/smime/content-cipher.ts';
 import { parseDer } from '../../../src/smime/der.ts';
 import { ContentError, encryptContent, openEnvelope } from '../../../src/smime/enveloped-data.ts';
 import { issuerAndSerial, writeRecipientInfo } from '../../../src/smime/recipient-info.ts';
-import { createWorld, inChunks, type TestPerson } from '../../support/smime.ts';
+import { assertUnreadable, createWorld, inChunks, type TestPerson } from '../../support/smime.ts';
 
 const world = await createWorld('content cipher');
 const alice = await world.person('alice');
@@ -104,7 +104,7 @@ test('derived keys: an algorithm that is renamed opens nothing', async (t) => {
   await t.test('the name taken off', async () => {
     const result = await open(envelope({ ...good, algorithm: inner }));
     assert.equal(result.kind, 'opened');
-    await assert.rejects(collect(result.content, 10_000), ContentError);
+    await assertUnreadable(result.content, CONTENT);
   });
   for (const [title, algorithm, reason] of [
     ['GCM inside EnvelopedData', algorithmIdentifier(ID.aes256Gcm, sequence(octetString(iv))), 'unsupported'],
@@ -261,7 +261,7 @@ test('key wrap with Triple-DES: where the policy names it, and with one outcome'
     await t.test(title, async () => {
       const result = await open(made(wrapped), carol, ['3des']);
       assert.equal(result.kind, 'opened');
-      await assert.rejects(collect(result.content, 10_000), ContentError);
+      await assertUnreadable(result.content, CONTENT);
     });
   }
   await t.test('with a strong content cipher the result is weak all the same', async () => {

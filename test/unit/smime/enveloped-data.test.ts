@@ -3,7 +3,6 @@ import { constants, createCipheriv, publicEncrypt, randomBytes } from 'node:cryp
 import { test } from 'node:test';
 import { bytesSource, collect } from '../../../src/core/bytes.ts';
 import { ID } from '../../../src/smime/algorithms.ts';
-import { BerError } from '../../../src/smime/ber-reader.ts';
 import {
   algorithmIdentifier,
   element,
@@ -25,7 +24,7 @@ import {
   type SmimeDecryptionKey,
   writeRecipientInfo,
 } from '../../../src/smime/recipient-info.ts';
-import { createWorld, inChunks, type TestPerson } from '../../support/smime.ts';
+import { assertUnreadable, createWorld, inChunks, type TestPerson } from '../../support/smime.ts';
 
 const world = await createWorld('enveloped-data');
 const alice = await world.person('alice');
@@ -228,10 +227,7 @@ test('one outcome: every failure behind the private key looks alike', async (t) 
   for (const [name, parts] of table) {
     await t.test(name, async () => {
       const { content } = await opened(envelope(parts));
-      await assert.rejects(
-        collect(content, 10_000),
-        (error) => error instanceof ContentError || error instanceof BerError,
-      );
+      await assertUnreadable(content, CONTENT);
     });
   }
   await t.test('and the good one does not', async () => {
@@ -244,7 +240,7 @@ test('recipient order: a later entry for the same key is never tried', async () 
   const good = writeRecipientInfo(alice.certificate, cek);
   const parts = { algorithm: cbc, encrypted: encrypted(CONTENT) };
   const first = await opened(envelope({ ...parts, recipients: [bad, good] }));
-  await assert.rejects(collect(first.content, 10_000), ContentError);
+  await assertUnreadable(first.content, CONTENT);
   const second = await opened(envelope({ ...parts, recipients: [good, bad] }));
   assert.deepEqual(await collect(second.content, 10_000), CONTENT);
 });

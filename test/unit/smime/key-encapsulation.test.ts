@@ -11,7 +11,6 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { bytesSource, collect } from '../../../src/core/bytes.ts';
 import { ID } from '../../../src/smime/algorithms.ts';
-import { BerError } from '../../../src/smime/ber-reader.ts';
 import {
   algorithmIdentifier,
   integer,
@@ -22,7 +21,7 @@ import {
   tagged,
 } from '../../../src/smime/ber-writer.ts';
 import { fieldsOf, octetsOf, oidOf, parseBer, parseDer, TAG } from '../../../src/smime/der.ts';
-import { ContentError, encryptContent, openEnvelope } from '../../../src/smime/enveloped-data.ts';
+import { encryptContent, openEnvelope } from '../../../src/smime/enveloped-data.ts';
 import {
   encapsulateKey,
   readEncapsulated,
@@ -37,7 +36,7 @@ import {
   writeRecipientInfo,
 } from '../../../src/smime/recipient-info.ts';
 import { caExtension, element, extension, makeCertificate, name } from '../../support/certificates.ts';
-import { createWorld, inChunks } from '../../support/smime.ts';
+import { assertUnreadable, createWorld, inChunks } from '../../support/smime.ts';
 
 const CONTENT = Buffer.from('Content-Type: text/plain\r\n\r\nfor her only\r\n');
 const ca = makeCertificate({ subject: name('ca'), extensions: [caExtension()] });
@@ -242,8 +241,5 @@ test('an envelope with a changed ciphertext fails at its end only', async () => 
   bytes[at] = (bytes[at] ?? 0) ^ 1;
   const envelope = await open(bytes, { certificate: certificate768, key: key768 });
   assert.equal(envelope.kind, 'opened');
-  await assert.rejects(
-    collect(envelope.content, 10_000),
-    (error) => error instanceof ContentError || error instanceof BerError,
-  );
+  await assertUnreadable(envelope.content, CONTENT);
 });
