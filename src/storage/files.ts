@@ -8,6 +8,9 @@ const LOOK_BYTES = 256 * 1024;
 /** Smaller, so that the runtime collects garbage after fewer of those that are kept for a while. */
 const KEEP_BYTES = 128 * 1024;
 const WRITE_BYTES = 64 * 1024;
+/** A busy disk answers late; meanwhile there is something to do, and the next is under way. */
+const READS_AHEAD = 4;
+const WRITES_AHEAD = 8;
 
 /** A file being written, from its creation to its close. */
 export interface NewFile {
@@ -61,7 +64,7 @@ export function handleSource(handle: PositionalReader, size: number): ByteSource
     size,
     open: (range, use) => {
       const [start, end] = [range?.start ?? 0, Math.min(range?.end ?? size, size)];
-      return readRange(handle, start, end, use === 'look' ? twoBlocks(end - start) : newBlocks);
+      return readRange(handle, start, end, use === 'look' ? fewBlocks(end - start) : newBlocks);
     },
   };
 }
@@ -71,18 +74,19 @@ type Allocate = (left: number) => Buffer;
 
 const newBlocks: Allocate = (left) => Buffer.allocUnsafeSlow(Math.min(KEEP_BYTES, left));
 
-/** In turn: one is looked at while the other one is read into. */
-function twoBlocks(bytes: number): Allocate {
+/** In turn: one is looked at while the others are read into. */
+function fewBlocks(bytes: number): Allocate {
   const blocks: Buffer[] = [];
   let count = 0;
   return (left) => {
-    const block = (blocks[count % 2] ??= Buffer.allocUnsafeSlow(Math.min(LOOK_BYTES, bytes)));
+    const turn = count % (READS_AHEAD + 1);
+    const block = (blocks[turn] ??= Buffer.allocUnsafeSlow(Math.min(LOOK_BYTES, bytes)));
     count += 1;
     return block.subarray(0, left);
   };
 }
 
-/** The next block is read while the last one is worked on. */
+/** The next blocks are read while one is worked on. */
 async function* readRange(
   handle: PositionalReader,
   start: number,
@@ -90,34 +94,39 @@ async function* readRange(
   allocate: Allocate,
 ): AsyncGenerator<Uint8Array, void> {
   let at = start;
-  let ahead = at < end ? readBlock(handle, at, end, allocate) : undefined;
+  const ahead: Promise<Uint8Array>[] = [];
   try {
-    while (ahead) {
-      const bytes: Uint8Array = await ahead;
-      at += bytes.length;
-      ahead = at < end ? readBlock(handle, at, end, allocate) : undefined;
-      yield bytes;
+    for (;;) {
+      while (ahead.length < READS_AHEAD && at < end) {
+        const buffer = allocate(end - at);
+        ahead.push(readBlock(handle, buffer, at));
+        at += buffer.length;
+      }
+      const next = ahead.shift();
+      if (next === undefined) return;
+      yield await next;
     }
   } finally {
     // Nobody may close the handle under a read.
-    await ahead?.catch(() => undefined);
+    await Promise.allSettled(ahead);
   }
 }
 
 /** A failure is told by whoever awaits the block, however late that is. */
-function readBlock(
-  handle: PositionalReader,
-  at: number,
-  end: number,
-  allocate: Allocate,
-): Promise<Uint8Array> {
-  const buffer = allocate(end - at);
-  const block = handle.read(buffer, 0, buffer.length, at).then(({ bytesRead }) => {
-    if (bytesRead === 0) throw damagedError('a stored file is shorter than it was');
-    return buffer.subarray(0, bytesRead);
-  });
+function readBlock(handle: PositionalReader, buffer: Buffer, at: number): Promise<Uint8Array> {
+  const block = readFully(handle, buffer, at);
   block.catch(() => undefined);
   return block;
+}
+
+/** A short read is continued. */
+async function readFully(handle: PositionalReader, buffer: Buffer, at: number): Promise<Buffer> {
+  for (let filled = 0; filled < buffer.length;) {
+    const { bytesRead } = await handle.read(buffer, filled, buffer.length - filled, at + filled);
+    if (bytesRead === 0) throw damagedError('a stored file is shorter than it was');
+    filled += bytesRead;
+  }
+  return buffer;
 }
 
 /** Writes all of `bytes`: a short write is continued, never taken for success. */
@@ -132,17 +141,20 @@ export async function writeFully(
 }
 
 /**
- * Writes a stream to a new file in large pieces, so that small chunks do not cost a call each; the next piece is made
- * while the last one is written. Nothing is being written any more when it resolves or rejects.
+ * Writes a stream to a new file in large pieces, so that small chunks do not cost a call each; the next pieces are made
+ * while one is written. They are written in order, one at a time, and none after a failure. Nothing is being written any
+ * more when it resolves or rejects.
  */
 export async function writeChunks(file: Pick<NewFile, 'write'>, chunks: Chunks): Promise<void> {
+  const pending: Promise<void>[] = [];
   let writing = Promise.resolve();
   try {
     for await (const piece of rechunk(chunks, WRITE_BYTES)) {
-      await writing;
-      writing = file.write(piece);
+      if (pending.length >= WRITES_AHEAD) await pending.shift();
+      writing = writing.then(() => file.write(piece));
       // A failure is told by the next wait.
       writing.catch(() => undefined);
+      pending.push(writing);
     }
   } catch (error) {
     await writing.catch(() => undefined);

@@ -29,34 +29,36 @@ test('a source reads any range, also where reads are short', async () => {
 });
 
 test('who only looks gets the same bytes, in memory that is used again', async () => {
-  const source = handleSource(reader(99_999), bytes.length);
+  const many = randomBytes(3_000_000);
+  const read = async (buffer: Uint8Array, offset: number, length: number, position: number) => {
+    await new Promise((resolve) => void setImmediate(resolve));
+    return { bytesRead: many.copy(buffer, offset, position, position + Math.min(length, 99_999)) };
+  };
   const seen = createHash('sha256');
   const memory = new Set<ArrayBufferLike>();
-  for await (const chunk of source.open({ start: 5 }, 'look')) {
+  let count = 0;
+  for await (const chunk of handleSource({ read }, many.length).open({ start: 5 }, 'look')) {
     seen.update(chunk);
     memory.add(chunk.buffer);
+    count += 1;
   }
-  assert.deepEqual(seen.digest(), createHash('sha256').update(bytes.subarray(5)).digest());
-  assert.equal(memory.size, 2);
+  assert.deepEqual(seen.digest(), createHash('sha256').update(many.subarray(5)).digest());
+  assert(memory.size < count, `${memory.size} blocks for ${count} chunks`);
 });
 
 test('no read is under way once a reader has stopped', async () => {
   const { state, read } = reader(bytes.length);
   for await (const chunk of handleSource({ read }, bytes.length).open()) {
     assert.ok(chunk.length > 0);
-    assert.equal(state.pending, 1);
+    assert.ok(state.pending > 0);
     break;
   }
   assert.equal(state.pending, 0);
 });
 
-test('a file that became shorter throws, after what it still holds', async () => {
-  let size = 0;
-  await assert.rejects(async () => {
-    for await (const chunk of handleSource(reader(bytes.length), bytes.length + 1).open())
-      size += chunk.length;
-  }, /shorter/);
-  assert.equal(size, bytes.length);
+test('a file that became shorter throws', async () => {
+  const source = handleSource(reader(bytes.length), bytes.length + 1);
+  await assert.rejects(bytesOf(source.open()), /shorter/);
 });
 
 /** Writes that end later; the one with this number fails. */
