@@ -61,7 +61,7 @@ const failures: readonly (readonly [string, Buffer])[] = [
   ],
   ['content padding', enveloped(content, { to, key, encrypted: randomBytes(368) })],
   ['content cut within a block', enveloped(content, { to, key, encrypted: randomBytes(361) })],
-  ['content without a header', enveloped(Buffer.from('x'.repeat(360)), { to, key })],
+  ['content that is neither an entity nor text', enveloped(Buffer.alloc(360, 0xe9), { to, key })],
   ['content with NUL', enveloped(Buffer.from(content.toString().replace('secret', 'sec\0et')), { to, key })],
   [
     'the tag of an authenticated content',
