@@ -38,7 +38,7 @@ export async function runOnFile(
   await using target = await open(output, 'w');
   const message = handleSource(file, (await file.stat()).size);
   const bytes = runOnMessage(operation, message, person);
-  await writeChunks({ write: (piece) => writeFully(target, piece) }, bytes);
+  await writeChunks({ write: (...pieces) => writeFully(target, pieces) }, bytes);
 }
 
 /** What the operation makes of a message. Throws at its end unless it ends as it should. */

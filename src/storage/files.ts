@@ -1,20 +1,22 @@
 // The file operations that durability rests on, as one small interface: the crash tests put a model behind it.
 import { constants } from 'node:fs';
 import { open, readdir, rename, unlink } from 'node:fs/promises';
-import { type ByteSource, type Chunks, rechunk } from '../core/bytes.ts';
+import { type ByteSource, type Chunks } from '../core/bytes.ts';
 import { damagedError } from './storage-error.ts';
 
-const LOOK_BYTES = 256 * 1024;
-/** Smaller, so that the runtime collects garbage after fewer of those that are kept for a while. */
-const KEEP_BYTES = 128 * 1024;
-const WRITE_BYTES = 64 * 1024;
+const READ_BYTES = 512 * 1024;
+/** What is kept for a while comes in smaller pieces: the runtime collects garbage after so many, not after so much. */
+const KEEP_BYTES = 64 * 1024;
+const WRITE_BYTES = 512 * 1024;
+/** As many as the system takes at once. */
+const MAX_PIECES = 1_000;
 /** A busy disk answers late; meanwhile there is something to do, and the next is under way. */
-const READS_AHEAD = 4;
-const WRITES_AHEAD = 8;
+const READS_AHEAD = 2;
 
 /** A file being written, from its creation to its close. */
 export interface NewFile {
-  write(bytes: Uint8Array): Promise<void>;
+  /** In one call, one piece after the other. */
+  write(...pieces: readonly Uint8Array[]): Promise<void>;
   /** fsync: the bytes are on the disk, the name may not be. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -36,7 +38,7 @@ export const diskFiles: Files = {
     const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
     const handle = await open(path, flags, 0o600);
     return {
-      write: async (bytes) => writeFully(handle, bytes),
+      write: async (...pieces) => writeFully(handle, pieces),
       sync: () => handle.sync(),
       close: () => handle.close(),
     };
@@ -64,7 +66,9 @@ export function handleSource(handle: PositionalReader, size: number): ByteSource
     size,
     open: (range, use) => {
       const [start, end] = [range?.start ?? 0, Math.min(range?.end ?? size, size)];
-      return readRange(handle, start, end, use === 'look' ? fewBlocks(end - start) : newBlocks);
+      return use === 'look'
+        ? readRange(handle, start, end, fewBlocks(end - start))
+        : inPieces(readRange(handle, start, end, newBlocks));
     },
   };
 }
@@ -72,7 +76,7 @@ export function handleSource(handle: PositionalReader, size: number): ByteSource
 /** Memory for the next block, of what is left to read. */
 type Allocate = (left: number) => Buffer;
 
-const newBlocks: Allocate = (left) => Buffer.allocUnsafeSlow(Math.min(KEEP_BYTES, left));
+const newBlocks: Allocate = (left) => Buffer.allocUnsafeSlow(Math.min(READ_BYTES, left));
 
 /** In turn: one is looked at while the others are read into. */
 function fewBlocks(bytes: number): Allocate {
@@ -80,7 +84,7 @@ function fewBlocks(bytes: number): Allocate {
   let count = 0;
   return (left) => {
     const turn = count % (READS_AHEAD + 1);
-    const block = (blocks[turn] ??= Buffer.allocUnsafeSlow(Math.min(LOOK_BYTES, bytes)));
+    const block = (blocks[turn] ??= Buffer.allocUnsafeSlow(Math.min(READ_BYTES, bytes)));
     count += 1;
     return block.subarray(0, left);
   };
@@ -112,6 +116,12 @@ async function* readRange(
   }
 }
 
+async function* inPieces(blocks: Chunks): AsyncGenerator<Uint8Array, void> {
+  for await (const block of blocks) {
+    for (let at = 0; at < block.length; at += KEEP_BYTES) yield block.subarray(at, at + KEEP_BYTES);
+  }
+}
+
 /** A failure is told by whoever awaits the block, however late that is. */
 function readBlock(handle: PositionalReader, buffer: Buffer, at: number): Promise<Uint8Array> {
   const block = readFully(handle, buffer, at);
@@ -129,36 +139,55 @@ async function readFully(handle: PositionalReader, buffer: Buffer, at: number): 
   return buffer;
 }
 
-/** Writes all of `bytes`: a short write is continued, never taken for success. */
+/** Writes all of the pieces: a short write is continued, never taken for success. */
 export async function writeFully(
-  handle: { write(bytes: Uint8Array): Promise<{ bytesWritten: number }> },
-  bytes: Uint8Array,
+  handle: { writev(pieces: Uint8Array[]): Promise<{ bytesWritten: number }> },
+  pieces: readonly Uint8Array[],
 ): Promise<void> {
-  for (let at = 0; at < bytes.length;) {
-    const { bytesWritten } = await handle.write(at === 0 ? bytes : bytes.subarray(at));
-    at += bytesWritten;
+  let left = pieces.filter(({ length }) => length > 0);
+  while (left.length > 0) {
+    const { bytesWritten } = await handle.writev(left);
+    if (bytesWritten === 0) throw new Error('nothing was written');
+    left = withoutFirst(left, bytesWritten);
   }
 }
 
+function withoutFirst(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const left = [...pieces];
+  let written = bytes;
+  for (let first = left[0]; first && written > 0; first = left[0]) {
+    if (first.length > written) left[0] = first.subarray(written);
+    else left.shift();
+    written -= Math.min(written, first.length);
+  }
+  return left;
+}
+
 /**
- * Writes a stream to a new file in large pieces, so that small chunks do not cost a call each; the next pieces are made
- * while one is written. They are written in order, one at a time, and none after a failure. Nothing is being written any
- * more when it resolves or rejects.
+ * Writes a stream to a new file, many pieces in a call: a call costs more than writing a piece. The next pieces are made
+ * while some are written. They are written in order, and none after a failure. Nothing is being written any more when it
+ * resolves or rejects.
  */
 export async function writeChunks(file: Pick<NewFile, 'write'>, chunks: Chunks): Promise<void> {
-  const pending: Promise<void>[] = [];
   let writing = Promise.resolve();
+  let pieces: Uint8Array[] = [];
+  let size = 0;
   try {
-    for await (const piece of rechunk(chunks, WRITE_BYTES)) {
-      if (pending.length >= WRITES_AHEAD) await pending.shift();
-      writing = writing.then(() => file.write(piece));
+    for await (const piece of chunks) {
+      pieces.push(piece);
+      size += piece.length;
+      if (size < WRITE_BYTES && pieces.length < MAX_PIECES) continue;
+      await writing;
+      writing = file.write(...pieces);
       // A failure is told by the next wait.
       writing.catch(() => undefined);
-      pending.push(writing);
+      pieces = [];
+      size = 0;
     }
   } catch (error) {
     await writing.catch(() => undefined);
     throw error;
   }
   await writing;
+  if (size > 0) await file.write(...pieces);
 }

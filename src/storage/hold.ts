@@ -138,9 +138,9 @@ async function createHoldFile(path: string): Promise<FileHandle> {
 
 /** Errors of the disk become storage errors here; errors of the incoming stream must keep their own code. */
 async function writeHold(handle: FileHandle, sealed: Chunks): Promise<void> {
-  const write = async (bytes: Uint8Array): Promise<void> => {
+  const write = async (...pieces: readonly Uint8Array[]): Promise<void> => {
     try {
-      await writeFully(handle, bytes);
+      await writeFully(handle, pieces);
     } catch (error) {
       throw asStorageError(error, 'a hold file cannot be written');
     }

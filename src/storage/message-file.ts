@@ -85,7 +85,10 @@ async function writeSealed(
   try {
     const header = Buffer.concat([MAGIC, sealRecord(key, dek.reveal(), headerPlace(id))]);
     await disk(() => file.write(header));
-    await writeChunks({ write: (bytes) => disk(() => file.write(bytes)) }, sealStream(dek, body.read(), id));
+    await writeChunks(
+      { write: (...pieces) => disk(() => file.write(...pieces)) },
+      sealStream(dek, body.read(), id),
+    );
     await disk(() => file.sync());
   } finally {
     await file.close();

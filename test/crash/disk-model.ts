@@ -43,9 +43,9 @@ export class ModelDisk implements Files {
     this.#inodes.push({ bytes: Buffer.alloc(0), syncedBytes: 0 });
     this.#change((names) => void names.set(path, inode));
     return {
-      write: async (bytes) => {
+      write: async (...pieces) => {
         const before = this.#inodes[inode] ?? { bytes: Buffer.alloc(0), syncedBytes: 0 };
-        this.#replace(inode, { ...before, bytes: Buffer.concat([before.bytes, bytes]) });
+        this.#replace(inode, { ...before, bytes: Buffer.concat([before.bytes, ...pieces]) });
       },
       sync: async () => {
         const { bytes } = this.#inodes[inode] ?? { bytes: Buffer.alloc(0) };

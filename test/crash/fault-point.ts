@@ -55,7 +55,7 @@ function countSql(holder: object, name: string, textOf: (self: unknown, value: u
 }
 
 const handle = await fs.promises.open('/dev/null', 'r');
-for (const name of ['write', 'sync']) countAsync(Object.getPrototypeOf(handle) as object, name);
+for (const name of ['writev', 'sync']) countAsync(Object.getPrototypeOf(handle) as object, name);
 await handle.close();
 for (const name of ['open', 'rename', 'unlink']) countAsync(fs.promises, name);
 syncBuiltinESMExports();

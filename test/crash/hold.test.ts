@@ -12,7 +12,7 @@ test('kill while messages are held: nothing readable is left, and the next start
   await using whole = await makeFolder();
   const { calls } = await runChild('hold', whole.path);
   assert.deepEqual(await readdir(whole.path), []);
-  assert.ok(calls.includes('write') && calls.includes('unlink'));
+  assert.ok(calls.includes('writev') && calls.includes('unlink'));
   let leftovers = 0;
   await eachOf(killPoints(calls), async (point) => {
     await using folder = await makeFolder();

@@ -111,7 +111,7 @@ test('kill around every commit and settle: acknowledged mail is there once, the 
   assert.equal(ended.wasKilled, false);
   await checkRecovery(whole.path, ended);
   // What the points below rest on: files are synced, renamed, and their folder synced, before the rows are committed.
-  assert.match(ended.calls.join(' '), /write sync rename open sync BEGIN INSERT COMMIT/);
+  assert.match(ended.calls.join(' '), /writev sync rename open sync BEGIN INSERT COMMIT/);
   assert.ok(ended.calls.filter((name) => name === 'unlink').length === 3);
 
   const points = killPoints(ended.calls);
