@@ -3,6 +3,7 @@
 import { type Chunks } from '../core/bytes.ts';
 import {
   FIRST_PRINTABLE,
+  LINE_END,
   type LineBytes,
   lineBytesOf,
   nextUnprintable,
@@ -12,8 +13,6 @@ import {
 const CR = 13;
 const LF = 10;
 const DASH = 0x2d;
-/** CRLF as one number, low byte first. */
-const LINE_END = CR + (LF << 8);
 /** RFC 2045 §6.8. */
 const LINE_OCTETS = 76;
 

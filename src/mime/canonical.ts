@@ -3,7 +3,7 @@
 import { type Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type HeaderLimits, readMessage, writeHeaderSection } from './header-section.ts';
-import { lineBytesOf, nextLineByte } from './line-bytes.ts';
+import { lineBytesOf, nextLineByte, passFullLines } from './line-bytes.ts';
 import { refuseRepeated } from './single-fields.ts';
 
 export type BareLineEnds = 'normalise' | 'refuse';
@@ -94,8 +94,9 @@ function rewriteLines(bytes: Buffer, bareLineEnds: BareLineEnds): Buffer {
 /** Index of the first bare CR or LF, or the length. */
 function firstBareLineEnd(bytes: Uint8Array): number {
   const lines = lineBytesOf(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at < bytes.length; at += 1) {
-    at = nextLineByte(lines, at);
+    at = nextLineByte(lines, passFullLines(view, at));
     const byte = bytes[at];
     if (byte === CR && bytes[at + 1] === LF) at += 1;
     else if (byte === CR || byte === LF) return at;

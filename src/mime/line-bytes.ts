@@ -9,6 +9,9 @@ export interface LineBytes {
 }
 
 const CR = 13;
+/** CRLF as one number, low byte first. */
+export const LINE_END = 0x0a0d;
+const FULL_LINE = 76;
 const NO_WORDS = new Int32Array(0);
 /** In each byte of a word: CR and one more. */
 const ABOVE_CR = 0x0e0e0e0e;
@@ -36,16 +39,31 @@ export function nextLineByte({ bytes, words, lead }: LineBytes, from: number): n
   }
   let index = (at - lead) >> 2;
   for (const last = words.length - 1; index < last; index += 2) {
-    if (hasLineByte(words[index] as number) || hasLineByte(words[index + 1] as number)) break;
+    if ((lineByteBits(words[index] as number) | lineByteBits(words[index + 1] as number)) !== 0) break;
   }
   at = Math.max(at, lead + index * 4);
   while (at < length && (bytes[at] as number) > CR) at += 1;
   return at;
 }
 
+/**
+ * Passes over lines of 76 octets that hold nothing of CR or less, as base64 has them: most of mail. Returns where the first
+ * other line begins.
+ */
+export function passFullLines(view: DataView, from: number): number {
+  let at = from;
+  for (; at + FULL_LINE + 2 <= view.byteLength; at += FULL_LINE + 2) {
+    if (view.getUint16(at + FULL_LINE, true) !== LINE_END) break;
+    let seen = 0;
+    for (let word = at; word < at + FULL_LINE; word += 4) seen |= lineByteBits(view.getInt32(word, true));
+    if (seen !== 0) break;
+  }
+  return at;
+}
+
 /** A byte borrows where it is smaller; one that had its high bit before is none. The lowest hit is exact. */
-function hasLineByte(word: number): boolean {
-  return ((word - ABOVE_CR) & ~word & HIGH_BITS) !== 0;
+function lineByteBits(word: number): number {
+  return (word - ABOVE_CR) & ~word & HIGH_BITS;
 }
 
 /** Index of the first byte from `from` on that is a blank, a control character or 8-bit, or the length. */

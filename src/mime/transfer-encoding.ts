@@ -1,14 +1,13 @@
 // Content-Transfer-Encoding as streams (RFC 2045 §6): base64 and the choice of a decoder. Output depends only on the
 // bytes, never on how they were cut into chunks. Quoted-printable is in quoted-printable.ts.
 import { type Chunks } from '../core/bytes.ts';
+import { LINE_END } from './line-bytes.ts';
 import { decodeQuotedPrintable } from './quoted-printable.ts';
 
 const CR = 13;
 const LF = 10;
 const PADDING = 0x3d;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
-/** CRLF as one number, low byte first. */
-const LINE_END = CR + (LF << 8);
 /** Value of a character; NOT_ALPHABET for the rest. */
 const NOT_ALPHABET = 0x40;
 const VALUES = valueTable();
