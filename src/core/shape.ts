@@ -15,5 +15,12 @@ export type Shape =
       readonly format: 'smime';
       readonly form: 'detached' | 'opaque';
       readonly covers?: 'encrypted';
+      readonly isLabelOnly?: true;
     }
-  | { readonly kind: 'signed'; readonly format: 'pgp'; readonly form: 'detached' };
+  /** `isLabelOnly`: says that it is signed, and no signature is there. */
+  | {
+      readonly kind: 'signed';
+      readonly format: 'pgp';
+      readonly form: 'detached';
+      readonly isLabelOnly?: true;
+    };

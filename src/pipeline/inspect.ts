@@ -15,6 +15,7 @@ import { isEncryptedMessage, isSignedMessage } from '../pgp/detect.ts';
 import { detectSmime } from '../smime/detect.ts';
 import type { TrustSettings } from '../smime/chain.ts';
 import { coversEncrypted } from '../smime/layers.ts';
+import { holdsSignature } from './signature-part.ts';
 import { isAutoSubmitted } from '../tenant/evidence.ts';
 import { withoutRevoked } from './recipient-revocation.ts';
 import { trustedFirst } from './recipient-trust.ts';
@@ -92,17 +93,22 @@ async function shapeOf(
           ? { kind: 'encrypted', format: 'pgp' }
           : { kind: 'plain', labelled: 'pgp' },
       );
-    case 'multipart-signed':
+    case 'multipart-signed': {
+      const isPgp = await isSignedMessage(message, header, limits);
+      const label = (await holdsSignature(message, isPgp ? 'pgp' : 'smime', limits))
+        ? {}
+        : ({ isLabelOnly: true } as const);
       return as(
-        (await isSignedMessage(message, header, limits))
-          ? { kind: 'signed', format: 'pgp', form: 'detached' }
-          : await signedShape(message, 'detached', limits),
+        isPgp
+          ? { kind: 'signed', format: 'pgp', form: 'detached', ...label }
+          : { ...(await signedShape(message, limits, 'detached')), ...label },
       );
+    }
     case 'smime-opaque-candidate': {
       const content = await detectSmime(message, limits);
       if (content === 'enveloped' || content === 'auth-enveloped')
         return as({ kind: 'encrypted', format: 'smime', cms: content });
-      if (content === 'signed') return as(await signedShape(message, 'opaque', limits));
+      if (content === 'signed') return as(await signedShape(message, limits, 'opaque'));
       return as(content === 'compressed' ? { kind: 'plain', cms: content } : { kind: 'plain' });
     }
     default:
@@ -110,7 +116,13 @@ async function shapeOf(
   }
 }
 
-async function signedShape(message: ByteSource, form: 'detached' | 'opaque', limits: Limits): Promise<Shape> {
+type SmimeSigned = Extract<Shape, { kind: 'signed'; format: 'smime' }>;
+
+async function signedShape(
+  message: ByteSource,
+  limits: Limits,
+  form: 'detached' | 'opaque',
+): Promise<SmimeSigned> {
   const covers = (await coversEncrypted(message, limits)) ? ({ covers: 'encrypted' } as const) : {};
   return { kind: 'signed', format: 'smime', form, ...covers };
 }

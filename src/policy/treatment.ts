@@ -79,7 +79,7 @@ function findProtection(
   encrypt: KeyUse | undefined,
 ): { readonly protection?: HeaderProtection; readonly because: string } {
   if (protectHeaders === 'off' || (sign ?? encrypt) === undefined) return { because: '' };
-  if (facts.shape.kind === 'signed')
+  if (isSignedByClient(facts))
     return { because: '; header fields stay as they are beside the signature of the client' };
   const isSubjectHidden = encrypt !== undefined && protectHeaders === 'confidential-subject';
   return {
@@ -180,8 +180,7 @@ function findSignature(
   facts: Facts,
 ): Found<KeyUse> {
   if (sign === 'none') return { kind: 'found', because: 'sign: none' };
-  if (facts.shape.kind === 'signed')
-    return { kind: 'found', because: `signed by the client (${facts.shape.format}): not signed again` };
+  if (isSignedByClient(facts)) return { kind: 'found', because: 'signed by the client: not signed again' };
   const formats: readonly KeyFormat[] =
     sign !== 'auto' ? [sign] : encryption !== undefined ? [encryption] : ['smime', 'pgp'];
   for (const format of formats) {
@@ -207,6 +206,10 @@ function findSignature(
     error: 'signing-key-missing',
     explanation: `Rule "${rule}" demands a signature (${sign}), but ${signer}. Ask your administrator to add one.`,
   };
+}
+
+function isSignedByClient({ shape }: Facts): boolean {
+  return shape.kind === 'signed' && !shape.isLabelOnly;
 }
 
 function unreadable(rule: string, owner: string): Extract<Verdict, { kind: 'refuse' }> {

@@ -17,6 +17,7 @@ import {
   outcomesOf,
   PETRA,
   REQUIRED,
+  SIGNED,
   WHEN_POSSIBLE,
 } from '../../support/passage.ts';
 import { options as pgpOptions } from '../../support/pgp.ts';
@@ -242,3 +243,28 @@ test('what only says that it is encrypted comes in as it is, under a mark', asyn
     `X-Postern-Decryption: gw.example;\r\n decrypted=no;\r\n reason=malformed\r\n${message.toString('latin1')}`,
   );
 });
+
+const SMIME_SIGNED = 'multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256';
+const PGP_SIGNED = 'multipart/signed; protocol="application/pgp-signature"; micalg=pgp-sha256';
+const p7s = 'Content-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n';
+const asc = 'Content-Type: application/pgp-signature\r\n\r\n';
+const signature = sequence(oid(ID.signedData), tagged(0, sequence())).toString('base64');
+const labels: readonly (readonly [string, string])[] = [
+  ['one text', multipart(SMIME_SIGNED, text(SECRET))],
+  ['two texts', multipart(SMIME_SIGNED, text(SECRET), text(SECRET))],
+  ['something else where the signature should be', multipart(SMIME_SIGNED, text(SECRET), `${p7s}QUJD`)],
+  ['an envelope there', multipart(SMIME_SIGNED, text(SECRET), `${p7s}${cmsBase64}`)],
+  ['a third part', multipart(SMIME_SIGNED, text(SECRET), `${p7s}${signature}`, text(SECRET))],
+  ['no armour there', multipart(PGP_SIGNED, text(SECRET), `${asc}${SECRET}`)],
+  ['no parts', multipart(PGP_SIGNED)],
+];
+
+for (const [name, content] of labels) {
+  test(`a trace of a signature is none: a label of a signed message over ${name}`, async () => {
+    const message = Buffer.from(`${HEAD}${content}`, 'latin1');
+    const copy = await passage.sendOne(message, SIGNED);
+    assert.ok(outcomesOf(copy).includes('signed'), outcomesOf(copy).join());
+    const { outcome } = await runStage(passage.verify(copy.bytes));
+    assert.equal(outcome.kind === 'verified' && outcome.signatures[0].integrity, 'intact');
+  });
+}
