@@ -4,7 +4,7 @@ import { type Chunks, concat } from './core/bytes.ts';
 import { GatewayError } from './core/errors.ts';
 import type { Limits } from './core/limits.ts';
 import { normaliseMessage } from './mime/canonical.ts';
-import { isNamed, readMessage, type HeaderSection } from './mime/header-section.ts';
+import { isNamed, readHeader, type HeaderSection } from './mime/header-section.ts';
 import type { Hold, Holds } from './storage/hold.ts';
 
 export interface HeldMessage {
@@ -41,8 +41,7 @@ export async function holdMessage(
   try {
     const door = normaliseMessage(withMailLineEnds(input), { bareLineEnds: 'normalise', limits });
     const held = await holds.write(door, limits.maxMessageBytes);
-    const { header, body } = await readMessage(held.open(), limits);
-    await body[Symbol.asyncIterator]().return?.();
+    const header = await readHeader(held, limits);
     if (!header.fields.some((field) => MAIL_FIELDS.some((known) => isNamed(field, known))))
       throw new GatewayError(
         'header-malformed',

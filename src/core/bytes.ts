@@ -81,6 +81,18 @@ export async function collect(chunks: Chunks, limitBytes: number): Promise<Buffe
   return Buffer.concat(parts, size);
 }
 
+/** The first bytes of a stream, which is closed behind them: `bytes` of them, or all there are. */
+export async function headOf(chunks: Chunks, bytes: number): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    parts.push(chunk.subarray(0, bytes - size));
+    size += chunk.length;
+    if (size >= bytes) break;
+  }
+  return Buffer.concat(parts);
+}
+
 /** One stream after the other. */
 export async function* concat(
   ...parts: readonly (Chunks | Uint8Array)[]

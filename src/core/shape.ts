@@ -15,9 +15,9 @@ export type Shape =
       readonly format: 'smime';
       readonly form: 'detached' | 'opaque';
       readonly covers?: 'encrypted';
+      /** Says that it is signed, and no signature is there. */
       readonly isLabelOnly?: true;
     }
-  /** `isLabelOnly`: says that it is signed, and no signature is there. */
   | {
       readonly kind: 'signed';
       readonly format: 'pgp';

@@ -5,7 +5,7 @@ import { bytesSource, type ByteSource, collect } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import { defaultLimits } from '../core/limits.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
-import { type HeaderSection, readMessage } from '../mime/header-section.ts';
+import { type HeaderSection, readHeader } from '../mime/header-section.ts';
 import { mimeShape } from '../mime/shape.ts';
 import { sampleMessage } from './messages.ts';
 import {
@@ -85,7 +85,7 @@ export async function readDemoMessage(bytes: Uint8Array): Promise<DemoMessage> {
     MAX_BYTES,
   );
   const source = bytesSource(canonical);
-  const { header } = await readMessage(source.open(), defaultLimits);
+  const header = await readHeader(source, defaultLimits);
   checkHeader(header);
   return { source, content: await contentOf(source), notes: await notesOf(source, written) };
 }

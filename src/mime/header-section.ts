@@ -1,7 +1,7 @@
 // The header section of a message or entity (RFC 5322 §2.2), as raw fields. One strict parser for evidence, policy and
 // output: what is ambiguous is refused here and never read leniently somewhere else. Bytes of a field are kept.
 import { isUtf8 } from 'node:buffer';
-import { type Chunks } from '../core/bytes.ts';
+import type { ByteSource, Chunks } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 
 /** One field. `raw` holds name, colon, value, foldings and the final CRLF exactly as received. */
@@ -30,6 +30,13 @@ export interface ReadMessage {
   readonly body: Chunks;
   /** Whether the blank line was there: a message may end with its header section. */
   readonly hasBlankLine: boolean;
+}
+
+/** The header section alone; the source is closed behind it. Throws GatewayError `header-malformed`. */
+export async function readHeader(message: ByteSource, limits: HeaderLimits): Promise<HeaderSection> {
+  const { header, body } = await readMessage(message.open(), limits);
+  await body[Symbol.asyncIterator]().return?.();
+  return header;
 }
 
 /**

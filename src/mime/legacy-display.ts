@@ -2,7 +2,7 @@
 // shows the placeholder that stands outside. Programs that know header protection leave it out, and so do we.
 import type { ByteSource, Chunks } from '../core/bytes.ts';
 import { decodeHeaderText } from './decoded-text.ts';
-import { type HeaderField, fieldsNamed, fieldValue, makeField, readMessage } from './header-section.ts';
+import { type HeaderField, fieldsNamed, fieldValue, makeField, readHeader } from './header-section.ts';
 import { editMainBodies, type TextEdit } from './main-body.ts';
 import type { MimeLimits, ScannedPart } from './part-scanner.ts';
 
@@ -24,8 +24,7 @@ const CONTROLS = /[\0-\x1f\x7f-\x9f]+/g;
  * the charset of a plain text lacks becomes `?`.
  */
 export async function addLegacyDisplay(message: ByteSource, limits: MimeLimits): Promise<Chunks | undefined> {
-  const { header, body } = await readMessage(message.open(), limits);
-  await body[Symbol.asyncIterator]().return?.();
+  const header = await readHeader(message, limits);
   const [subject, ...more] = fieldsNamed(header, 'Subject');
   const text = subject && decodeHeaderText(fieldValue(subject)).replace(CONTROLS, ' ').trim();
   if (!text || more.length > 0) return undefined;

@@ -6,7 +6,7 @@ import { isNonEmpty, type NonEmpty } from '../core/non-empty.ts';
 import type { StageOutcome } from '../core/outcome.ts';
 import { entityHeader, wrapMessage } from '../mime/entity.ts';
 import { divideFields } from '../mime/header-protection.ts';
-import { type HeaderField, readMessage } from '../mime/header-section.ts';
+import { type HeaderField, readMessage, readHeader } from '../mime/header-section.ts';
 import { makeBoundary, makeContentType, writeMultipart } from '../mime/multipart-writer.ts';
 import { prepareEntity } from '../mime/prepare.ts';
 import type { PartRange } from '../mime/shape.ts';
@@ -16,7 +16,7 @@ import { decryptContent } from './decrypt.ts';
 import { openContentSigner } from './content-signer.ts';
 import { encryptContent } from './encrypt.ts';
 import { PgpFault } from './fault.ts';
-import { findEncrypted, findSigned, openDecoded, readHeader } from './mime-parts.ts';
+import { findEncrypted, findSigned, openDecoded } from './mime-parts.ts';
 import { MAX_SIGNATURE_BYTES, type PgpOptions } from './options.ts';
 import { verifyDetached } from './signatures.ts';
 

@@ -2,7 +2,7 @@
 import { type ByteRange, type ByteSource, type Chunks, collect, rangeOf } from '../core/bytes.ts';
 import type { Limits } from '../core/limits.ts';
 import { parseContentType } from '../mime/content-type.ts';
-import { fieldValue, fieldsNamed, type HeaderSection, readMessage } from '../mime/header-section.ts';
+import { fieldValue, fieldsNamed, type HeaderSection } from '../mime/header-section.ts';
 import { mimeShape, type PartRange, readParts } from '../mime/shape.ts';
 import { decodeTransfer } from '../mime/transfer-encoding.ts';
 
@@ -19,13 +19,6 @@ export type FoundSigned =
 const ENCRYPTED = 'application/pgp-encrypted';
 export const SIGNATURE = 'application/pgp-signature';
 const MAX_VERSION_BYTES = 1_024;
-
-/** The header of a message. Throws GatewayError `header-malformed`. */
-export async function readHeader(message: ByteSource, limits: Limits): Promise<HeaderSection> {
-  const { header, body } = await readMessage(message.open(), limits);
-  await body[Symbol.asyncIterator]().return?.();
-  return header;
-}
 
 /** The encrypted part of a message. Throws GatewayError `mime-malformed` for a multipart that cannot be read. */
 export async function findEncrypted(

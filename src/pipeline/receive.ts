@@ -16,7 +16,7 @@ import type { Secret } from '../core/secret.ts';
 import type { Tally } from '../core/tally.ts';
 import type { KeyStore } from '../keys/store.ts';
 import { normaliseMessage } from '../mime/canonical.ts';
-import { type HeaderSection, readMessage } from '../mime/header-section.ts';
+import { type HeaderSection, readHeader } from '../mime/header-section.ts';
 import type { Holds } from '../storage/hold.ts';
 import type { DnsLookup } from '../authentication/dns-lookup.ts';
 import type { OnlineServices } from '../smime/online.ts';
@@ -99,7 +99,7 @@ async function story(
   await using held = await services.holds.write(door, limits.maxMessageBytes);
   signal.throwIfAborted();
 
-  const { header } = await readMessage(held.open(), limits);
+  const header = await readHeader(held, limits);
   const { registry } = policies;
   const dkim = await verifyOwnSignatures(registry, held, header, services.lookup, at);
   const evidence = gatherEvidence(peer, envelope, header, dkim);

@@ -1,6 +1,6 @@
 // Whether a multipart/signed has a signature in it, of whatever worth. SECURITY: what counts as signed by the client is not
 // signed again, so a label over any two parts must not (test: a trace of a signature).
-import { type ByteSource, rangeOf } from '../core/bytes.ts';
+import { type ByteSource, headOf } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { KeyFormat } from '../core/key.ts';
 import type { Limits } from '../core/limits.ts';
@@ -19,15 +19,9 @@ export async function holdsSignature(
   try {
     const [content, signature, ...more] = await readParts(message, limits);
     if (!content || !signature || more.length > 0) return false;
-    const head: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of decodedBody(signature.header, rangeOf(message, signature.body).open())) {
-      head.push(chunk.subarray(0, HEAD_BYTES));
-      size += chunk.length;
-      if (size >= HEAD_BYTES) break;
-    }
-    const bytes = Buffer.concat(head);
-    return format === 'pgp' ? ARMOUR.test(bytes.toString('latin1')) : detectCms(bytes) === 'signed';
+    const body = decodedBody(signature.header, message.open(signature.body));
+    const head = await headOf(body, HEAD_BYTES);
+    return format === 'pgp' ? ARMOUR.test(head.toString('latin1')) : detectCms(head) === 'signed';
   } catch (error) {
     if (!(error instanceof GatewayError) || error.code !== 'mime-malformed') throw error;
     return false;

@@ -1,6 +1,6 @@
 // What a CMS object is, by its own content type (RFC 5652 §3). Labels such as smime-type and file names only say where to
 // look (test: detect table).
-import { type ByteSource, type Chunks, concat } from '../core/bytes.ts';
+import { type ByteSource, type Chunks, concat, headOf } from '../core/bytes.ts';
 import type { CmsContent } from '../core/shape.ts';
 import {
   fieldsNamed,
@@ -48,15 +48,10 @@ export async function detectSmime(
   limits: HeaderLimits,
 ): Promise<CmsContent | undefined> {
   const { header, body } = await readMessage(message.open(), limits);
-  const isCandidate = mimeShape(header).kind === 'smime-opaque-candidate';
-  const head: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of isCandidate ? decodedBody(header, body) : body) {
-    head.push(chunk.subarray(0, HEAD_BYTES));
-    size += chunk.length;
-    if (!isCandidate || size >= HEAD_BYTES) break;
-  }
-  return isCandidate ? detectCms(Buffer.concat(head)) : undefined;
+  if (mimeShape(header).kind === 'smime-opaque-candidate')
+    return detectCms(await headOf(decodedBody(header, body), HEAD_BYTES));
+  await body[Symbol.asyncIterator]().return?.();
+  return undefined;
 }
 
 /**

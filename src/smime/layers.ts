@@ -3,7 +3,7 @@ import { type ByteSource, type Chunks, rangeOf } from '../core/bytes.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import { mimeShape, readParts } from '../mime/shape.ts';
-import { readMessage } from '../mime/header-section.ts';
+import { readHeader, readMessage } from '../mime/header-section.ts';
 import { ID } from './algorithms.ts';
 import { ExpansionError, openCompressedData } from './compressed-data.ts';
 import { decodedBody, detectSmime } from './detect.ts';
@@ -66,8 +66,7 @@ async function contentOf(entity: ByteSource, limits: Limits): Promise<ByteSource
 }
 
 async function detachedContent(message: ByteSource, limits: Limits): Promise<ByteSource | undefined> {
-  const { header, body } = await readMessage(message.open(), limits);
-  await body[Symbol.asyncIterator]().return?.();
+  const header = await readHeader(message, limits);
   if (mimeShape(header).kind !== 'multipart-signed') return undefined;
   const [content] = await readParts(message, limits);
   return content && rangeOf(message, content.entity);

@@ -13,6 +13,7 @@ import {
   type HeaderField,
   type HeaderSection,
   makeField,
+  readHeader,
   readMessage,
   writeHeaderSection,
 } from '../mime/header-section.ts';
@@ -260,12 +261,6 @@ function isContentError(error: unknown): boolean {
 
 function isMalformedMail(error: unknown): boolean {
   return error instanceof GatewayError && MALFORMED_MAIL.has(error.code);
-}
-
-async function readHeader(message: ByteSource, limits: Limits): Promise<HeaderSection> {
-  const { header, body } = await readMessage(message.open(), limits);
-  await body[Symbol.asyncIterator]().return?.();
-  return header;
 }
 
 function keyIdOf(certificate: Certificate): string {

@@ -3,7 +3,13 @@
 import type { StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
 import { compareHeaders, type Comparison, type Layers, withSubject } from '../../mime/header-compare.ts';
-import { type HeaderField, makeField, readMessage, writeHeaderSection } from '../../mime/header-section.ts';
+import {
+  type HeaderField,
+  makeField,
+  readHeader,
+  readMessage,
+  writeHeaderSection,
+} from '../../mime/header-section.ts';
 import { dropLegacyDisplay } from '../../mime/legacy-display.ts';
 import { readProtectedHeader } from '../../mime/protected-header.ts';
 import type { Stage, StageContext } from '../stage.ts';
@@ -20,8 +26,7 @@ export function compareHeaderStage(
     async *run(input) {
       const layers = layersOf(done);
       const found = layers && (await readProtectedHeader(input, inner.header, limits));
-      const { header: outer, body: first } = await readMessage(input.open(), limits);
-      await first[Symbol.asyncIterator]().return?.();
+      const outer = await readHeader(input, limits);
       const compared = layers && found && compareHeaders(found, outer, layers);
       const isSpare = layers?.isDecrypted && compared && showsSubject(compared.outcome);
       const shown = isSpare ? await dropLegacyDisplay(input, limits) : undefined;

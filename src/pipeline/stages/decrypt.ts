@@ -2,7 +2,7 @@
 // SECURITY: with other keys of the tenant, a stolen ciphertext mailed to a second user would open (test: wrong-rcpt-decrypt).
 import type { Step } from '../../core/plan.ts';
 import { mimeShape } from '../../mime/shape.ts';
-import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
+import { type HeaderSection, readHeader } from '../../mime/header-section.ts';
 import { decryptMessage as decryptPgp } from '../../pgp/message.ts';
 import { decryptMessage as decryptSmime } from '../../smime/message.ts';
 import { pgpDecryptionKeys, pgpVerificationKeys, smimeDecryptionKeys } from '../key-material.ts';
@@ -19,7 +19,7 @@ export function decryptStage(step: Extract<Step, { kind: 'decrypt' }>, context: 
     async *run(input) {
       let inner: HeaderSection | undefined;
       const options = { limits, at, weak, onInner: (found: HeaderSection) => void (inner = found) };
-      const { header } = await readMessage(input.open(), limits);
+      const header = await readHeader(input, limits);
       const shape = mimeShape(header);
       const outcome =
         shape.kind === 'multipart-encrypted'

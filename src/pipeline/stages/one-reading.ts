@@ -3,7 +3,7 @@ import type { ByteSource } from '../../core/bytes.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { StageOutcome } from '../../core/outcome.ts';
-import { readMessage } from '../../mime/header-section.ts';
+import { readHeader } from '../../mime/header-section.ts';
 import { mimeShape } from '../../mime/shape.ts';
 
 /** Runs `stage` unless the labels of the message are ambiguous: then throws GatewayError `mime-malformed`. */
@@ -12,7 +12,7 @@ export async function* oneReading(
   limits: Limits,
   stage: () => AsyncGenerator<Uint8Array, StageOutcome>,
 ): AsyncGenerator<Uint8Array, StageOutcome> {
-  const { header } = await readMessage(message.open(), limits);
+  const header = await readHeader(message, limits);
   const shape = mimeShape(header);
   if (shape.kind === 'ambiguous') throw new GatewayError('mime-malformed', shape.reason);
   return yield* stage();

@@ -2,7 +2,7 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { StageOutcome } from '../../core/outcome.ts';
 import type { Step } from '../../core/plan.ts';
-import { type HeaderSection, readMessage } from '../../mime/header-section.ts';
+import { type HeaderSection, readHeader } from '../../mime/header-section.ts';
 import { isSignedMessage } from '../../pgp/detect.ts';
 import { verifyMessage as verifyPgp } from '../../pgp/message.ts';
 import { verifyMessage as verifySmime } from '../../smime/message.ts';
@@ -18,7 +18,7 @@ export function verifyStage(step: Extract<Step, { kind: 'verify' }>, context: St
     input: 'source',
     release: 'whole',
     async *run(input) {
-      const { header } = await readMessage(input.open(), limits);
+      const header = await readHeader(input, limits);
       let inner: HeaderSection | undefined;
       const onInner = (found: HeaderSection) => void (inner = found);
       const options = { limits, at, weak, onInner, takesOff: step.isBeforeDecryption === true };

@@ -6,6 +6,7 @@ import {
   type ByteSource,
   collect,
   concat,
+  headOf,
   joinSources,
   rangeOf,
   rechunk,
@@ -69,4 +70,25 @@ test('rechunk and concat change no byte', async () => {
       },
     ),
   );
+});
+
+test('the head of a stream, of any size, closes what is behind it', async () => {
+  let isClosed = false;
+  const stream = async function* (): AsyncGenerator<Uint8Array, void> {
+    try {
+      for (const text of ['ab', '', 'cde', 'f']) yield Buffer.from(text);
+    } finally {
+      isClosed = true;
+    }
+  };
+  for (const [bytes, wanted] of [
+    [1, 'a'],
+    [2, 'ab'],
+    [4, 'abcd'],
+    [9, 'abcdef'],
+  ] as const) {
+    isClosed = false;
+    assert.equal((await headOf(stream(), bytes)).toString(), wanted);
+    assert.equal(isClosed, true);
+  }
 });
